@@ -109,11 +109,13 @@ def record(folder: Path) -> dict[str, Frame]:
     frames = {}
     with simulator.running(*settings) as hosts:
         for host, setting in zip(hosts, settings, strict=True):
-            with terminal(environment, "caravan", "hosts", "add", setting.name, host.url) as added:
+            with terminal(
+                environment, "caravan", "hosts", "add", setting.name, host.url, "--slots", "4"
+            ) as added:
                 added.frame(None)
         with terminal(environment, "caravan", "run", "reviews.jsonl") as run:
             frames["run"] = run.frame(
-                r"gpu-2 .*cannot be reached(.|\n)*ETA|ETA(.|\n)*gpu-2 .*cannot be reached"
+                r"ETA(.|\n)*gpu-2 +cannot be reached"  # in its line, not only in a sentence above the bar
             )
             for name, pattern in (("watch", "gpu-1 .* running"), ("status", None), ("explain", None)):
                 words = [name, *(["@last"] if name != "status" else [])]

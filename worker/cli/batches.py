@@ -187,7 +187,7 @@ def _print_batches(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     narrow = width is not None and width < NARROW
     flaw_names = [name for name in ("cut", "empty", "unfit") if any(getattr(flaw, name) for flaw in flaws)]
-    claimed = any(progress.claimed for progress in batches)
+    claimed = not narrow and any(progress.claimed for progress in batches)
     rows = []
     for progress, flaw in zip(batches, flaws, strict=True):
         counts, batch = progress.counts, progress.batch

@@ -104,12 +104,12 @@ def _at_work(host: HostRow) -> str:
     """Jobs that are being answered, and those that were claimed ahead.
 
     >>> from worker.domain.hosts import Host
-    >>> _at_work(HostRow(Host("gpu-1", "http://gpu-1:11434", slots=4), running=95))
+    >>> _at_work(HostRow(Host("gpu-1", "http://gpu-1:11434"), running=95, claimed=91))
     '4 running, 91 claimed'
     """
-    running = min(host.running, host.slots)
-    claimed = f", {host.running - running:,} claimed" if host.running > running else ""
-    return f"{running:,} running{claimed}" if running else ""
+    running = host.running - host.claimed
+    parts = [f"{running:,} running"] if running else []
+    return ", ".join([*parts, f"{host.claimed:,} claimed"] if host.claimed else parts)
 
 
 def host_does(host: HostRow, now: datetime) -> str:

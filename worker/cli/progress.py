@@ -89,7 +89,7 @@ def failures_line(situation: Situation) -> str:
 
 
 def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
-    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 4 running, 91 claimed, 3 failed, about 6 min left``."""
+    """``batch 7 (prompts.jsonl): 912 of 1,000 done, 4 running, 91 claimed, 3 failed, ETA 6 min``."""
     counts, batch = dict(progress.counts), progress.batch
     parts = [f"{progress.done:,} of {progress.total:,} done"]
     if progress.claimed:
@@ -100,7 +100,7 @@ def progress_line(progress: BatchProgress, rate: Rates | None = None) -> str:
     if rate is not None and rate.eta_seconds is not None and progress.open:
         if rate.jobs_per_second >= 0.05:  # one that has just begun to look knows none
             parts.append(f"{rate.jobs_per_second:.1f} jobs/s")
-        parts.append(f"about {eta(rate)} left")
+        parts.append(f"ETA {eta(rate)}")
     return f"batch {batch.id} ({batch.name}): {', '.join(parts)}"
 
 

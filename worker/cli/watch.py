@@ -203,7 +203,8 @@ def picture(now: Situation, rate: Rates, reasons: Sequence[str]) -> Group:
     """What ``watch`` shows on a terminal."""
     parts: list[Any] = [Text(headline(now, rate), style="bold")]
     if now.progress is not None and now.progress.total:
-        parts.append(ProgressBar(total=now.progress.total, completed=now.progress.done))
+        total, done = now.progress.total, now.progress.done
+        parts.append(ProgressBar(total=total, completed=done, complete_style="green", finished_style="green"))
     if now.models:
         parts += [Text(""), models_grid(now.models[:20])]
         if len(now.models) > 20:

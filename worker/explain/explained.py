@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime, tzinfo
 
 from worker.clock import Clock
-from worker.domain.batches import BatchState
+from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.hosts import LoadedModel
 from worker.domain.jobs import FINAL, JobState, Priority
 from worker.domain.numbers import count_of
@@ -123,7 +123,7 @@ def _explain_batch(
     counts = situation.counts
     lines = [
         f"batch {batch.id} ({batch.name}) is {batch.state}: "
-        + (", ".join(f"{n:,} {state}" for state, n in sorted(counts.items()) if n) or "no jobs")
+        + (", ".join(_counted(situation.progress)) or "no jobs")
     ]
     for code, n in situation.failures.items():
         remedy = None
@@ -138,6 +138,16 @@ def _explain_batch(
     return Explained(batch.id, None, None, str(batch.state), tuple(lines)), situation
 
 
+def _counted(progress: BatchProgress) -> Iterator[str]:
+    """Its jobs by state, those that are claimed ahead apart from those that run."""
+    for state, jobs in sorted(progress.counts.items()):
+        claimed = progress.claimed if state is JobState.RUNNING else 0
+        if claimed:
+            yield f"{claimed:,} claimed"
+        if jobs > claimed:
+            yield f"{jobs - claimed:,} {state}"
+
+
 def _at_work(situation: Situation) -> Iterator[str]:
     keys = {key for model in situation.models for key in model.runner_keys}
     for host in situation.hosts:
@@ -147,8 +157,7 @@ def _at_work(situation: Situation) -> Iterator[str]:
 
 def _at_once(host: HostRow) -> str:
     """The jobs that it answers, and those that it has claimed ahead."""
-    running = min(host.running, host.slots)
-    return f"{running:,}" + (f", {host.running - running:,} claimed" if host.running > running else "")
+    return f"{host.running - host.claimed:,}" + (f", {host.claimed:,} claimed" if host.claimed else "")
 
 
 def _speed(host: HostRow) -> str:

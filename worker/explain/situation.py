@@ -21,6 +21,7 @@ from worker.storage.reports import (
     Answered,
     HeldGroup,
     answered_since,
+    claimed_by_host,
     failures_by_code,
     held_reasons,
     jobs_by_runner_key,
@@ -166,10 +167,12 @@ def read_situation(
     """The same within the caller's transaction."""
     lately = answered_since(conn, now - LATELY)
     running = running_by_host(conn)
+    claimed = claimed_by_host(conn) if running else {}
     hosts = tuple(
         replace(
             host,
             running=running.get(host.name, 0),
+            claimed=min(claimed.get(host.name, 0), running.get(host.name, 0)),
             tokens_per_second=_speed(lately, now, host=host.name)[1],
         )
         for host in read_hosts(conn, now)

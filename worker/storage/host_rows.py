@@ -89,6 +89,8 @@ class HostRow:
     """Runner keys that are left alone there now, the first to end first."""
     running: int = 0
     """Jobs of all batches that it works on, where the reader counted them."""
+    claimed: int = 0
+    """Those of them that it has claimed ahead."""
     tokens_per_second: float = 0.0
     """What the answers of the last minute come to, where the reader worked that out."""
 

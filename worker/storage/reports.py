@@ -46,16 +46,28 @@ def running_by_host(conn: Connection) -> dict[str, int]:
 def claimed_jobs(conn: Connection, batch_id: int) -> int:
     """Jobs of the batch that hosts have claimed ahead, and that none of them answers yet.
 
-    A host answers those that its worker has marked, which takes it some seconds, and for the rest the first ones.
+    A host answers those that its worker has marked, which takes it some seconds, and for the rest the first ones: as many
+    as it was found to answer at once, else as it has slots.
     """
     return int(conn.scalar(_CLAIMED, {"batch": batch_id}) or 0)
 
 
-_CLAIMED = text(
-    "SELECT count(*) FROM (SELECT batch_id, host, asked, row_number() OVER "
+def claimed_by_host(conn: Connection) -> dict[str, int]:
+    """Host → jobs of all batches that it has claimed ahead."""
+    return {host: int(n) for host, n in conn.execute(_CLAIMED_BY_HOST)}
+
+
+_AHEAD = (
+    "FROM (SELECT batch_id, host, asked, row_number() OVER "
     "(PARTITION BY host ORDER BY asked DESC, started_at, id) AS place FROM jobs WHERE state = 'running') AS taken "
     "LEFT JOIN hosts ON hosts.name = taken.host "
-    "WHERE taken.batch_id = :batch AND NOT taken.asked AND taken.place > coalesce(hosts.slots, 1)"
+    "LEFT JOIN paces ON paces.host = hosts.name AND paces.runner_key = hosts.resident "
+    "WHERE NOT taken.asked AND taken.place > CASE WHEN paces.slots < hosts.slots OR NOT hosts.slots_told "
+    "THEN coalesce(paces.slots, hosts.slots) ELSE coalesce(hosts.slots, 1) END"
+)
+_CLAIMED = text(f"SELECT count(*) {_AHEAD} AND taken.batch_id = :batch")
+_CLAIMED_BY_HOST = text(
+    f"SELECT taken.host, count(*) {_AHEAD} AND taken.host IS NOT NULL GROUP BY taken.host"
 )
 
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")

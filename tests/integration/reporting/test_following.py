@@ -6,20 +6,24 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 from typer.testing import CliRunner
 
-from tests.integration.storage.conftest import NOW, Store, new_job
+from tests.integration.storage.conftest import KEY, NOW, Store, new_job
 from worker.cli.main import app
 from worker.domain.attempts import Failed
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Code
+from worker.explain.situation import situation
 from worker.exports.results import follow_results
 from worker.storage.batches import finish_batches
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 from worker.storage.leases import mark_in_slot
+from worker.storage.paces import StoredPace, save_paces
+from worker.storage.tables import hosts
 
 
 @pytest.fixture
@@ -128,6 +132,24 @@ def test_a_status_counts_what_a_host_has_claimed_apart_from_what_it_answers(
     shown = CliRunner().invoke(app, ["status", str(batch)])
 
     assert "0 of 5 done, 1 running, 2 claimed" in shown.output
+
+
+@pytest.mark.parametrize(("is_set", "running"), [(True, 1), (False, 3)])
+def test_a_host_whose_slots_were_found_out_answers_as_many_as_were_found(
+    store: Store, monkeypatch: pytest.MonkeyPatch, is_set: bool, running: int
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", store.database.url.render_as_string(hide_password=False))
+    batch = store.submit(*map(new_job, range(5)))
+    store.claim(4, lease=1e9)
+    with store.database.write() as conn:
+        conn.execute(update(hosts).values(slots_told=is_set, resident=KEY))
+        save_paces(conn, [StoredPace("gpu-1", KEY, 1.0, 1.0, slots=3)], now=NOW)
+
+    ahead = 4 - running
+    now = situation(store.database, batch, clock=store.database.clock())
+    assert [(host.running, host.claimed) for host in now.hosts] == [(4, ahead)]
+    explained = CliRunner().invoke(app, ["explain", str(batch)]).output
+    assert f"1 queued, {ahead} claimed, {running} running" in explained
 
 
 def test_a_list_of_batches_counts_claimed_jobs_apart_where_there_are_any(

@@ -70,7 +70,7 @@ def test_progress_is_said_in_a_line() -> None:
     line = progress_line(HALFWAY, rates(ended=912, unfinished=88, tokens=0, seconds=60))
 
     assert line == (
-        "batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, about 5 s left"
+        "batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, ETA 5 s"
     )
 
 
