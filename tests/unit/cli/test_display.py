@@ -241,7 +241,7 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
 
     lines = written.getvalue().splitlines()
     assert len(lines) == 2
-    assert "left" in lines[0]
+    assert "ETA" in lines[0]
     assert lines[1].startswith("waiting: gpu-1 cannot be reached")
 
 
