@@ -69,9 +69,7 @@ def test_without_a_terminal_progress_is_quiet_at_first() -> None:
 def test_progress_is_said_in_a_line() -> None:
     line = progress_line(HALFWAY, rates(ended=912, unfinished=88, tokens=0, seconds=60))
 
-    assert line == (
-        "batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, ETA 5 s"
-    )
+    assert line == ("batch 7 (prompts.jsonl): 912 of 1,000 done, 8 running, 3 failed, 15.2 jobs/s, ETA 5 s")
 
 
 def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
