@@ -9,6 +9,7 @@ from worker.domain.selection import Selection
 from worker.exports.columns import (
     METADATA,
     OF_RESULT,
+    TIMING,
     USUAL_FIELDS,
     Fields,
     ResultColumn,
@@ -32,7 +33,7 @@ CELLS = (
     "tokens_per_second",
     "total_seconds",
 )
-"""Of each model. ``reasoning`` only where it is asked for."""
+"""Of each model. ``reasoning`` only where it is asked for; in a table that people read, ``TIMING`` too."""
 _OF_INPUT = ("custom_id", "metadata", "prompt")
 
 
@@ -98,7 +99,7 @@ def wide_table(
     """The input's columns, the answers side by side, and then what else is known of each."""
     of, groups = _laid_out(database, chosen)
     made = {name: (kind, value) for name, kind, value in OF_RESULT}
-    less = _lean(fields).less
+    less = _lean(fields).less | (TIMING if lean and "timing" not in fields.more else frozenset())
     only_input = Fields(tuple(name for name in fields.more if name == "prompt"), frozenset(made) | less)
     inputs = table_columns(database, of[0], metadata=not lean, fields=only_input, lean=lean, say=say)
     last = [field for field in inputs if field.value is METADATA.value]

@@ -2,6 +2,8 @@
 
 import http.client
 
+from worker.replies.wording import printable
+
 LONGEST_LINE = 65_536
 """Bytes of a length with its extensions, or of a field of the trailer."""
 _DIGITS = b"0123456789abcdefABCDEF"
@@ -64,7 +66,7 @@ class ChunkedBody:
         else:
             digits = line.partition(b";")[0].strip()
             if not digits or digits.strip(_DIGITS):
-                self.problem = f"{digits[:20]!r} is not the length of a chunk"
+                self.problem = f"{printable(digits[:20])!r} is not the length of a chunk"
                 return
             self._left = int(digits, 16)
             self.is_whole = self._left == 0

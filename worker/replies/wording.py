@@ -111,8 +111,20 @@ _FAILURES = (*_TEXTS, *_TEXTS_OF_FAILURE, *_TEXTS_OF_MODELS)
 
 def bad_reply(what: str, data: bytes | bytearray = b"") -> HostError:
     """The host sent something that no Ollama server sends. The message shows how it begins, safe to print."""
-    shown = f": {bytes(data[:80])!r}" if data else ""
-    return HostError(Code.BAD_REPLY, f"the host sent {what}{shown}")
+    beginning = f": {printable(data[:80])}" if data else ""
+    return HostError(Code.BAD_REPLY, f"the host sent {what}{beginning}")
+
+
+def printable(data: bytes | bytearray) -> str:
+    """What a host sent as text for people, on one line; what cannot be shown is �.
+
+    >>> printable(b'{"a": 1'), printable(b"\\x1b[2J\\xff ok"), printable("caf\u00e9".encode()[:-1])
+    ('{"a": 1', '�[2J� ok', 'caf�')
+    """
+    text = bytes(data).decode(errors="replace")
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
 
 
 def from_error_value(value: Any, *, status: int | None = None) -> HostError:

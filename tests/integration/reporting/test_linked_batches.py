@@ -152,7 +152,9 @@ def test_a_wide_table_has_a_row_for_each_input_and_columns_for_each_model(
     assert [row["state_llama3:8b"] for row in rows] == ["queued", "", "queued"]
     assert [row["error_code_qwen3:8b@1"] for row in rows] == ["", "context_overflow", ""]
     assert [row["lang"] for row in rows] == ["de", "en", "zh"]
-    assert not any(name.startswith("reasoning") for name in rows[0])
+    assert not any(name.startswith(("reasoning", "tokens_per_second", "total_seconds")) for name in rows[0])
+    shell("results", batch, "--wide", "--with", "timing", "-o", str(tmp_path / "timed.csv"))
+    assert "total_seconds_qwen3:8b@1" in (tmp_path / "timed.csv").read_text(encoding="utf-8")
     table = pq.read_table(tmp_path / "w.parquet").to_pylist()
     assert table[0]["reasoning_qwen3:8b@2"] == "Let me think."
     assert json.loads(table[0]["metadata"]) == {"lang": "de", "new": True}

@@ -397,10 +397,10 @@ def test_a_body_that_breaks_off_is_a_cut_reply(error: Exception, code: Code) -> 
 
 
 def test_a_body_that_is_not_chunked_as_it_says_is_a_bad_reply() -> None:
-    error = from_exception(BrokenChunks("b'zz' is not the length of a chunk"), Call(), answered=True)
+    error = from_exception(BrokenChunks("'zz' is not the length of a chunk"), Call(), answered=True)
 
     assert error.code is Code.BAD_REPLY
-    assert error.message == "the host sent a broken body: b'zz' is not the length of a chunk"
+    assert error.message == "the host sent a broken body: 'zz' is not the length of a chunk"
 
 
 def test_the_end_that_this_side_made_wins_over_what_it_looks_like() -> None:

@@ -270,6 +270,15 @@ def test_what_no_ollama_server_sends_is_a_bad_reply(sent: bytes) -> None:
     assert failure(sent).code is Code.BAD_REPLY
 
 
+def test_a_bad_reply_shows_what_came_as_text_for_people() -> None:
+    message = failure(b'{"response": "caf\xc3\xa9\x1b[2J\n').message
+
+    assert (
+        message
+        == 'the host sent no JSON: {"response": "caf\N{LATIN SMALL LETTER E WITH ACUTE}\N{REPLACEMENT CHARACTER}[2J'
+    )
+
+
 def test_brackets_within_text_are_no_depth() -> None:
     text = '[{"' * 1000 + "\\"
 
