@@ -4,7 +4,10 @@ A command's module is imported when the command is run: ``caravan --help`` needs
 """
 
 import os
+import re
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any, Literal, NoReturn
 
@@ -62,7 +65,8 @@ class Commands(TyperGroup):
             args = [*args[1:], "--help"]
         # a flag that may have a value: Click would take the file that follows it for that
         args = ["--reuse-any" if arg == "--reuse=any" else arg for arg in args]
-        return super().parse_args(ctx, args or ["--help"])
+        with _placed(ctx):
+            return super().parse_args(ctx, args or ["--help"])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command line. A usage error is one line too."""
@@ -178,10 +182,41 @@ def _draw_help(command: Any) -> None:
         if "--help-all" in options:
             typer.echo(get_help(ctx, every=True))
             ctx.exit()
-        return parse(ctx, args)
+        with _placed(ctx):
+            return parse(ctx, _behind_the_command(args) if hasattr(command, "commands") else args)
 
     command.get_help, command.parse_args = get_help, parse_args
 
+
+@contextmanager
+def _placed(ctx: Any) -> Iterator[None]:
+    """Say of a usage error in which command it is; of an option without its value Click does not know."""
+    try:
+        yield
+    except Exception as error:
+        if hasattr(error, "format_message") and getattr(error, "ctx", None) is None:
+            error.ctx = ctx  # type: ignore[attr-defined]
+        raise
+
+
+def _behind_the_command(args: Sequence[str]) -> list[str]:
+    """What follows a group of commands, with ``help`` as the option, and the options that stand everywhere behind the
+    command.
+
+    >>> _behind_the_command(["-v", "--log-format", "json", "list", "--json"])
+    ['list', '-v', '--log-format', 'json', '--json']
+    >>> _behind_the_command(["help", "add"]), _behind_the_command(["help"]), _behind_the_command(["-h"])
+    (['add', '--help'], ['--help'], ['-h'])
+    """
+    if args[:1] == ["help"]:
+        return [*args[1:], "--help"]
+    first = 0
+    while first < len(args) and _EVERYWHERE.fullmatch(args[first]):
+        first += 2 if args[first] == "--log-format" else 1
+    return [*args[first : first + 1], *args[:first], *args[first + 1 :]]
+
+
+_EVERYWHERE = re.compile(r"-[qv]+|--verbose|--quiet|--log-format(=.*)?")
 
 app = typer.Typer(
     name="caravan",

@@ -36,10 +36,18 @@ def no_command(word: str, commands: Sequence[str], path: str = "caravan") -> str
     "there is no command 'rnu'; did you mean caravan run?"
     >>> no_command("ps", ["run", "status"])
     "there is no command 'ps'; did you mean caravan hosts ps?"
+    >>> no_command("lst", ["add", "list"], "caravan hosts")
+    "hosts has no command 'lst'; did you mean caravan hosts list?"
     """
     match = (ELSEWHERE.get(word) if path == "caravan" else None) or nearest(word, commands)
     remedy = f"did you mean {path} {match}?" if match else f"{path} --help lists them"
-    return f"there is no command {word!r}; {remedy}"
+    lack = "there is no command" if path == "caravan" else f"{_within(path)} has no command"
+    return f"{lack} {word!r}; {remedy}"
+
+
+def _within(path: str) -> str:
+    """``caravan hosts add`` without its first word, unless that is all."""
+    return path.removeprefix("caravan ")
 
 
 def usage_line(error: Any) -> str:
@@ -49,17 +57,21 @@ def usage_line(error: Any) -> str:
     if hasattr(error, "possibilities"):
         return _no_option(error, ctx, path)
     message = " ".join(error.format_message().split())
+    if (unknown := re.match(r"No such command '(.*?)'\.", message)) and ctx is not None:
+        return no_command(unknown[1], list(ctx.command.commands), path)
     message = re.sub(r"^Invalid value for '?(.+?)'?: ", lambda match: f"{_place(match[1])}: ", message)
     message = re.sub(
         r"^Missing (?:argument|option|parameter) '?(.+?)'?\.(?: |$)", r"\1 is missing. ", message
     )
+    message = re.sub(r"^Option '(.+?)' requires an argument", r"\1: its value is missing", message)
     message = re.sub(r"Value error, ", "", message)
     message = re.sub(r"Input should be a valid integer.*", "expected a whole number", message)
     message = re.sub(r"Input should be a valid (\w+).*", r"expected a \1", message)
     message = re.sub(r"Input should be ", "expected a number ", message).strip()
     message = re.sub(r"^Got unexpected extra argument\S* \((.*)\)$", r"too many arguments: \1", message)
     message = message[:1].lower() + message[1:] if message[:2].istitle() else message
-    return f"{path.removeprefix('caravan ')}: {message.rstrip('.')} ({path} --help)"
+    place = "" if path == "caravan" else f"{_within(path)}: "
+    return f"{place}{message.rstrip('.')} ({path} --help)"
 
 
 def _place(hint: str) -> str:
@@ -78,17 +90,15 @@ def _no_option(error: Any, ctx: Any, path: str) -> str:
             for option in (*param.opts, *param.secondary_opts)
         }
         if word in MODEL_OPTIONS and "--set" in known:
-            return f"{path.removeprefix('caravan ')} has no option {name}; options of a model are set with --set {word}=VALUE"
+            return f"{_within(path)} has no option {name}; options of a model are set with --set {word}=VALUE"
         if word in {param.name for param in params if param.param_type_name == "argument"}:
             usage = " ".join(
                 str(param.metavar or param.name).upper()
                 for param in params
                 if param.param_type_name == "argument"
             )
-            return (
-                f"{path.removeprefix('caravan ')} has no option {name}: give its value alone, {path} {usage}"
-            )
+            return f"{_within(path)} has no option {name}: give its value alone, {path} {usage}"
         match = FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest(name, known)
         if match:
-            return f"{path.removeprefix('caravan ')} has no option {name}; did you mean {match}?"
-    return f"{path.removeprefix('caravan ')} has no option {name} ({path} --help-all)"
+            return f"{_within(path)} has no option {name}; did you mean {match}?"
+    return f"{_within(path)} has no option {name} ({path} --help-all)"

@@ -88,7 +88,11 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
             "submit: --priority: 'urgent' is not one of 'interactive', 'high', 'normal', 'bulk' (caravan submit --help)",
         ),
         ("jobs", "jobs: BATCH is missing (caravan jobs --help)"),
-        ("hosts lsit", "hosts: no such command 'lsit'. Did you mean 'list'? (caravan hosts --help)"),
+        ("hosts lsit", "hosts has no command 'lsit'; did you mean caravan hosts list?"),
+        ("db qqq", "db has no command 'qqq'; caravan db --help lists them"),
+        ("run x --limit", "run: --limit: its value is missing (caravan run --help)"),
+        ("hosts set --slots", "hosts set: --slots: its value is missing (caravan hosts set --help)"),
+        ("--log-format", "--log-format: its value is missing (caravan --help)"),
         (
             "submit x --limit 0",
             "submit: --limit: expected a number greater than or equal to 1 (caravan submit --help)",
@@ -101,12 +105,24 @@ def test_a_wrong_command_line_gets_one_line_with_what_was_meant(words: str, mess
 
 
 @pytest.mark.parametrize(
-    "words", [("status", "-q"), ("-q", "status"), ("status", "--log-format", "json", "-vv")]
+    "words",
+    [
+        ("status", "-q"),
+        ("-q", "status"),
+        ("status", "--log-format", "json", "-vv"),
+        ("hosts", "-q", "list"),
+        ("hosts", "-v", "--log-format", "json", "list", "--json"),
+    ],
 )
 def test_quiet_verbose_and_the_form_of_logs_stand_anywhere(words: tuple[str, ...]) -> None:
     code, text = caravan(*words)
 
     assert code == 0, text
+
+
+def test_help_is_a_command_of_a_group_too() -> None:
+    assert caravan("hosts", "help", "add") == caravan("hosts", "add", "--help")
+    assert caravan("hosts", "help") == caravan("hosts", "--help")
 
 
 def test_quiet_and_verbose_exclude_each_other_wherever_they_stand() -> None:
