@@ -58,7 +58,11 @@ def test_jobs_of_what_no_registry_has_are_held_with_the_reason(
 
     assert done.returncode == 3
     assert "held with model_missing: no host has" in done.stderr.replace("\n", " ")
-    assert "Say why jobs are held: caravan explain" in done.stderr
+    assert (
+        f"caravan models pull {MODELS[2]} --host {hosts[0].url.removeprefix('http://')} brings it"
+        in done.stderr
+    )
+    assert "Once a host has the model, the same command goes on." in done.stderr
     said = caravan("explain", "@last", env=environment).stdout
     assert "failed: pull model manifest: file does not exist" in said.replace("\n", " ")
     assert hosts[0].state()["requests"] == 0

@@ -1,7 +1,7 @@
 """A batch that is worked on while a person looks on: a bar until nothing can move any more, then the summary."""
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -294,27 +294,39 @@ def _summarise(
         _show_one(view, console)
         _where(view.place.settings, console, batch)
         return
-    for step in next_steps(look.progress, failures, room, stored=written, pilot=view.pilot):
+    codes = {group.code for group in held}
+    for step in next_steps(look.progress, failures, room, stored=written, held=codes, pilot=view.pilot):
         console.print(step, soft_wrap=True)
 
 
 def next_steps(
-    progress: BatchProgress, failures: Mapping[str, int], room: Room, *, stored: bool, pilot: str = ""
+    progress: BatchProgress,
+    failures: Mapping[str, int],
+    room: Room,
+    *,
+    stored: bool,
+    held: Collection[str] = (),
+    pilot: str = "",
 ) -> Iterator[str]:
-    """The commands that help after a run. ``stored``: its results are in a file, or were printed; ``pilot``: what the same
-    command does without the option that makes it one."""
+    """The commands that help after a run. ``held``: codes of held jobs; ``stored``: its results are in a file, or were
+    printed; ``pilot``: what the same command does without the option that makes it one."""
     batch, too_long = progress.batch.id, "context_overflow" in failures
     if failures:
         yield f"Show them: caravan jobs {batch} --state failed"
     if too_long and not room.fits:
         yield f"Where a prompt is too long: {room.beyond}."
     if "cut" in failures:
-        yield f"Give cut answers more room: caravan retry {batch} --code cut --set num_predict=4096, then the same command"
+        yield (
+            f"Give cut answers more room: caravan retry {batch} --code cut --set num_predict={room.num_predict}, "
+            "then the same command"
+        )
     others = failures.keys() - {"cut"}
     if others and (room.fits or others != {"context_overflow"}):
         yield f"Ask them again: caravan retry {batch}{room.larger_window if too_long else ''}, then the same command"
-    if progress.counts.get(JobState.HELD, 0) > progress.outside:
-        yield f"Say why jobs are held: caravan explain {batch}"
+    if Code.MODEL_MISSING in held:
+        yield "Once a host has the model, the same command goes on."
+    if set(held) - {Code.MODEL_MISSING, Code.OUTSIDE_LIMIT}:
+        yield f"Let held jobs go on: caravan retry {batch} --state held, then the same command"
     if not stored and progress.counts.get(JobState.SUCCEEDED):
         yield f"Write the answers: caravan results {batch} -o answers.csv"
     if pilot:

@@ -12,7 +12,7 @@ from worker.errors import Code
 from worker.explain.obstacles import barred
 from worker.explain.situation import Server, Situation
 from worker.policy.picture import Obstacle
-from worker.storage.host_rows import HostRow
+from worker.storage.host_rows import HostRow, pull_command
 
 
 def span(seconds: float) -> str:
@@ -90,14 +90,15 @@ def _held(situation: Situation) -> Iterator[str]:
             )
             continue
         why = f": {group.reason}" if group.reason else ""
-        yield f"{_jobs(jobs)} held: {group.code}{why}; {remedy}"
+        otherwise = "if it comes otherwise, " if group.code == Code.MODEL_MISSING else ""
+        yield f"{_jobs(jobs)} held: {group.code}{why}; {otherwise}{remedy}"
 
 
 def no_host_has(model: str, situation: Situation) -> str:
     """That the hosts lack a model, and how far it is on its way, or what brings it."""
     coming = _coming(model, situation)
     if not coming:
-        return f"no host has {model}: caravan models pull {model}"
+        return f"no host has {model}: {pull_command(model, situation.hosts)}"
     return f"no host has {model} yet: {max(coming, key=lambda part: part.completed).progress}"
 
 

@@ -1,6 +1,6 @@
 """Parks the jobs that no host can do, and tells which idle hosts have work."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from worker.clock import Clock
@@ -13,7 +13,7 @@ from worker.maintenance.service import Counts
 from worker.observability.events import emit
 from worker.storage.backlog import read_backlog
 from worker.storage.engine import Database
-from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.host_rows import HostRow, pull_command, read_hosts
 from worker.storage.hosts import failing_keys
 from worker.storage.jobs import hold_jobs
 from worker.storage.model_operations import failed_parts, hosts_with_parts, last_removal, open_parts
@@ -94,13 +94,12 @@ def _fault(
     written = str(reasons[0])
     code = written.partition(":")[0]
     reason = (
-        f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}; "
-        "then caravan retry --state held"
+        f"{waiting.runner_key} does not load on {', '.join(having)}, tried {LOADS_TRIED} times: {written}"
     )
     return (Code(code) if code in set(Code) else Code.LOAD_FAILED), reason
 
 
-def _missing(database: Database, model: str, views: Collection[HostRow], now: datetime) -> str:
+def _missing(database: Database, model: str, views: Sequence[HostRow], now: datetime) -> str:
     """That no host has the model, who removed it, or why it did not come, where somebody tried, and what brings it."""
     names = sorted(view.name for view in views)
     with database.read() as conn:
@@ -117,7 +116,7 @@ def _missing(database: Database, model: str, views: Collection[HostRow], now: da
     tried = "".join(f"; {part.verb} on {part.host} failed: {part.error}" for part in failed)
     return (
         f"no host has {model} (looked at {', '.join(names)}){removed}{tried}; "
-        f"caravan models pull {model} brings it, and its jobs go on; or pull it there, then caravan retry --state held"
+        f"{pull_command(model, views)} brings it, and its jobs go on"
     )
 
 

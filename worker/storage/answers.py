@@ -53,8 +53,10 @@ _MOST = 1000
 """Answers, or failures, that are looked at for the longest of them."""
 _CUT = {
     dialect: text(
-        f"SELECT max(output_tokens) FROM (SELECT output_tokens FROM {table} WHERE batch_id = :batch AND {FLAWED} "
-        f"AND cut LIMIT {_MOST}) AS found"
+        "SELECT max(output_tokens) FROM (SELECT * FROM (SELECT output_tokens FROM "
+        f"{table} WHERE batch_id = :batch AND {FLAWED} AND cut LIMIT {_MOST}) AS cut "
+        "UNION ALL SELECT * FROM (SELECT output_tokens FROM results WHERE batch_id = :batch AND state = 'failed' "
+        f"AND error_code = 'cut' LIMIT {_MOST}) AS failed) AS found"
     )
     for dialect, table in FLAWED_RESULTS.items()
 }

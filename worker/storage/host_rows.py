@@ -184,6 +184,18 @@ class HostRow:
         return not self.looked or model in self.models
 
 
+def pull_command(model: str, hosts: Sequence[HostRow]) -> str:
+    """The command that brings a model onto these hosts. It takes the hosts that were added; those that a single run named
+    have to be named again.
+
+    >>> pull_command("a:1", [HostRow(Host("10.0.0.7:11434", "http://10.0.0.7:11434"), kept=False)])
+    'caravan models pull a:1 --host 10.0.0.7:11434'
+    """
+    there = [host for host in hosts if host.unreachable_since is None] or list(hosts)
+    names = [] if any(host.kept for host in hosts) else [host.name for host in there[:4]]
+    return f"caravan models pull {model}" + "".join(f" --host {name}" for name in names)
+
+
 @mutable_record
 class HostCache:
     """What a reader knows of the hosts from its last read. A fleet has many, and few change from one read to the next."""

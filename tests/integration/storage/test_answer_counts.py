@@ -9,7 +9,7 @@ from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.policy.answers import drifted, mixed, unproved
 from worker.storage.actions import retry_some
-from worker.storage.answers import answer_counts, count_statement, weights_of
+from worker.storage.answers import answer_counts, count_statement, room_needed, weights_of
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
@@ -65,9 +65,11 @@ def test_a_model_that_was_pulled_anew_while_its_jobs_ran_is_named(store: Store) 
 def test_an_answer_that_is_a_failure_for_being_cut_counts_with_the_failures(store: Store) -> None:
     batch = store.submit(new_job(1))
     [job] = store.claim()
-    store.finish(job, Failed(Code.CUT, "the answer was cut", result=a_result(cut=True)))
+    store.finish(job, Failed(Code.CUT, "the answer was cut", result=a_result(cut=True, output_tokens=5000)))
 
     assert counted(store, batch) == AnswerCounts()
+    with store.database.read() as conn:
+        assert room_needed(conn, batch).num_predict == 16_384, "more than it had"
 
 
 def shown(store: Store, query: str) -> list[tuple[object, ...]]:

@@ -186,10 +186,13 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
     fine = BatchProgress(HALFWAY.batch, {JobState.SUCCEEDED: 100})
     pilot = "The same command without --sample asks the other 19,960 rows."
 
-    assert list(next_steps(failed, {"context_overflow": 10}, Room(num_ctx=12_288), stored=True)) == [
+    steps = list(
+        next_steps(failed, {"context_overflow": 10}, Room(num_ctx=12_288), stored=True, held={"runner_died"})
+    )
+    assert steps == [
         "Show them: caravan jobs 7 --state failed",
         "Ask them again: caravan retry 7 --set num_ctx=12288, then the same command",
-        "Say why jobs are held: caravan explain 7",
+        "Let held jobs go on: caravan retry 7 --state held, then the same command",
     ]
     assert list(
         next_steps(failed, {"context_overflow": 10}, Room(num_ctx=8192, fits=False), stored=True)
@@ -199,10 +202,12 @@ def test_a_summary_ends_with_the_commands_that_help_next() -> None:
             "Where a prompt is too long: its model takes 8,192 tokens at most; shorten the prompt, or ask a model with a larger "
             "window."
         ),
-        "Say why jobs are held: caravan explain 7",
     ]
-    assert list(next_steps(failed, {"cut": 10}, Room(), stored=True))[1:2] == [
-        "Give cut answers more room: caravan retry 7 --code cut --set num_predict=4096, then the same command"
+    assert list(next_steps(failed, {"cut": 10}, Room(num_predict=8192), stored=True))[1:2] == [
+        "Give cut answers more room: caravan retry 7 --code cut --set num_predict=8192, then the same command"
+    ]
+    assert list(next_steps(fine, {}, Room(), stored=True, held={"model_missing", "outside_limit"})) == [
+        "Once a host has the model, the same command goes on."
     ]
     assert list(next_steps(fine, {}, Room(), stored=False, pilot=pilot)) == [
         "Write the answers: caravan results 7 -o answers.csv",
