@@ -43,6 +43,7 @@ from worker.cli.selection import (
     Yes,
     choose,
 )
+from worker.cli.streams import say
 
 Command = Literal["cancel", "pause", "resume", "retry", "edit"]
 
@@ -338,7 +339,7 @@ def _do(
     _tell(act, request, batch, figures, told)
     if not served and not paused and not common_options().quiet:
         start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"
-        typer.echo(f"Nothing serves it now: {start}", err=True)
+        say(f"Nothing serves it now: {start}")
 
 
 def status_command(changed: "Changed") -> str:

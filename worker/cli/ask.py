@@ -14,6 +14,7 @@ import typer
 from worker.cli.groups import option
 from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
+from worker.cli.streams import say
 from worker.domain.selection import Selection
 from worker.errors import AlreadyRunning, Conflict, DatabaseFailure, InputRefused, NoHost, NotFound, Problem
 
@@ -103,7 +104,7 @@ def ask(
     if result["state"] != "succeeded":
         error = result.get("error") or {}
         message = error.get("message") or f"the job is {result['state']}"
-        typer.echo(f"caravan: {message} (caravan explain @last)", err=True)
+        say(f"caravan: {message} (caravan explain @last)")
         raise typer.Exit(3)
 
 
@@ -286,7 +287,7 @@ class _Printer:
         if lasting and lasting != self._waiting and not common_options().quiet:
             self.end_line()
             for reason in reasons:
-                typer.echo(f"waiting: {reason}", err=True)
+                say(f"waiting: {reason}")
         self._waiting = lasting
 
     def end_line(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 
-from worker.cli.plain import cells
+from worker.cli.plain import cells, folded
 
 _SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
@@ -56,22 +56,6 @@ class Block:
     def _write(self, text: str) -> None:
         self._console.file.write(text)
         self._console.file.flush()
-
-
-def folded(line: str, width: int) -> str:
-    """A line of text as several that fit, all but the first indented.
-
-    >>> folded("WARNING job.failed host=gpu-1 code=cut", 24)
-    'WARNING job.failed\\n  host=gpu-1 code=cut'
-    """
-    rows, row = [], ""
-    for word in line.split(" "):
-        if row.strip() and cells(row) + 1 + cells(word) > width:
-            rows.append(row)
-            row = f"  {word}"
-        else:
-            row = f"{row} {word}" if row else word
-    return "\n".join([*rows, row])
 
 
 class _Above:

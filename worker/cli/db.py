@@ -11,6 +11,7 @@ import typer
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import outputs_of
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import say
 from worker.clock import SystemClock
 from worker.domain.numbers import count_of
 from worker.domain.urls import masked
@@ -75,7 +76,7 @@ def db_check(
             typer.echo(f"    … and {one.broken - MOST_EXAMPLES:,} more")
     if broken:
         sys.stdout.flush()
-        typer.echo(f"{len(broken)} of {len(checked)} promises are broken", err=True)
+        say(f"{len(broken)} of {len(checked)} promises are broken")
         raise typer.Exit(1)
 
 
@@ -162,7 +163,7 @@ def db_copy(
 
     settings = settings_for()
     with lock_home(settings.home, command="db copy"):
-        checked = move(settings, to, report=lambda line: typer.echo(line, err=True))
+        checked = move(settings, to, report=say)
     _say_checked(checked)
     typer.echo(f"from now on: export CARAVAN_DATABASE_URL={masked(to)}")
 
@@ -170,7 +171,7 @@ def db_copy(
 def _say_checked(checked: "Sequence[Checked]") -> None:
     broken = [one for one in checked if one.broken]
     for one in broken:
-        typer.echo(f"{one.promise}: broken {count_of(one.broken, 'time')}, {', '.join(one.places)}", err=True)
+        say(f"{one.promise}: broken {count_of(one.broken, 'time')}, {', '.join(one.places)}")
     if broken:
         raise typer.Exit(1)
     typer.echo(f"checked: {len(checked)} promises kept")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from worker.cli.groups import option
+from worker.cli.streams import say
 from worker.domain.numbers import count_of
 from worker.errors import InputRefused, Problem
 from worker.records import record
@@ -185,7 +186,7 @@ def _show(asking: "Asking", window: "Window | None", count: int) -> None:
     for name, system, prompt in first_prompts(asking, window, count, remarks):
         show_prompt(name, system, prompt)
     for remark in remarks.lines():
-        typer.echo(remark, err=True)
+        say(remark)
 
 
 def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs | None") -> Path | None:

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from rich.table import Column, Table
 from rich.text import Text
 
-from worker.cli.plain import SHORTEST, cells
+from worker.cli.plain import SHORTEST, cells, folded
 from worker.cli.render import PlainTable
 from worker.observability.terminal import terminal_safe
 
@@ -23,6 +23,14 @@ class SafeConsole(Console):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def print(self, *parts: Any, **look: Any) -> None:
+        """Print; text is folded between words, and around commands, unless it is left to the terminal (``soft_wrap``)."""
+        if parts and all(isinstance(part, str) for part in parts) and not look.get("soft_wrap"):
+            text = terminal_safe(" ".join(parts))
+            parts = ("\n".join(folded(line, self.width) for line in text.split("\n")),)
+            look["soft_wrap"] = True
+        super().print(*parts, **look)
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(terminal_safe(text), **options)

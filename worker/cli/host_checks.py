@@ -8,6 +8,7 @@ import typer
 from worker.cli.colours import colour_of, painted, show
 from worker.cli.json_output import print_json
 from worker.cli.settings import opened
+from worker.cli.streams import say
 from worker.domain.hosts import Host
 from worker.domain.runners import RunnerKey
 from worker.errors import NoHost
@@ -86,9 +87,7 @@ def _print(
 ) -> list[HostFinding]:
     """What was found of a host, printed for people unless it is to be JSON."""
     if row.serving:
-        typer.echo(
-            f"{row.name} is being served now: what is measured is what is left beside that work", err=True
-        )
+        say(f"{row.name} is being served now: what is measured is what is left beside that work")
     if several and not as_json:
         typer.echo(f"{row.name}:")
     found = []

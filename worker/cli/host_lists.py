@@ -1,5 +1,6 @@
 """``caravan hosts list`` and ``history``: which hosts there are, and what each has loaded."""
 
+from dataclasses import replace
 from typing import assert_never
 
 import typer
@@ -11,15 +12,20 @@ from worker.cli.render import one_line, output_console, plain_table
 from worker.cli.settings import opened, settings_for
 from worker.domain.hosts import Health
 from worker.domain.urls import masked
+from worker.explain.situation import Server
 from worker.observability.terminal import terminal_safe
+from worker.stack.home import server_of
 from worker.storage.host_rows import HostRow, read_hosts
 from worker.storage.hosts import host_history
 
 
 def print_hosts(*, json_: bool) -> None:
     """All hosts, as a table or as JSON."""
-    with opened(settings_for()) as db, db.read() as conn:
+    settings = settings_for()
+    with opened(settings) as db, db.read() as conn:
         reports = read_hosts(conn, db.clock().now())
+    if server_of(settings) is Server.NOBODY:  # the lease of a process that died goes on for a while
+        reports = [replace(report, serving=False, intent=None) for report in reports]
     if json_:
         from worker.exports.output.hosts import host_output
 

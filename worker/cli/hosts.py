@@ -13,6 +13,7 @@ from worker.cli.hours import HoursOptions, windows_of
 
 # What reads the database or speaks HTTP is imported within the commands: ``caravan --help`` needs none of it.
 from worker.cli.json_output import AsJson, Newest, print_json
+from worker.cli.streams import say
 from worker.domain.hosts import Access, Host, memory_bytes
 from worker.domain.numbers import count_of
 from worker.errors import SettingsRefused
@@ -93,10 +94,9 @@ def hosts_add(
         if windows is not None:
             _set_hours(db, name, windows)
     if twin is not None and doubled:
-        typer.echo(
+        say(
             f"caravan: {twin.name} has the same address. Register each server once: under two names, conflicting loads are "
             "scheduled on it",
-            err=True,
         )
     _report(settings, seen, "added", json_=json_)
     if seen.misplaced:
@@ -282,7 +282,7 @@ def _set_hours(db: "Database", name: str, hours: "Windows | None") -> None:
     from worker.storage.windows import set_host_windows
 
     db.transact(lambda conn: set_host_windows(conn, name, None if hours is None else hours.plain))
-    typer.echo(f"{name}: takes work {'at any time' if hours is None else hours.text}", err=True)
+    say(f"{name}: takes work {'at any time' if hours is None else hours.text}")
 
 
 def _opener(settings: "Settings") -> "Callable[[Host], OllamaHost]":
@@ -329,10 +329,9 @@ def _report_there(settings: "Settings", there: Host, host: Host, *, json_: bool)
     else:
         typer.echo(f"{there.name}: is there already, at {there.url}; nothing was changed")
     if there.url != host.url:
-        typer.echo(
+        say(
             f"warning: {there.name} is at {there.url}, not at {host.url}; "
             f"to move it: caravan hosts set {there.name} --url {host.url}",
-            err=True,
         )
 
 

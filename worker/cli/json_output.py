@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
-from worker.cli.streams import machine_output
+from worker.cli.streams import machine_output, say
 
 if TYPE_CHECKING:
     from api_schemas.output.base import Output
@@ -61,4 +61,4 @@ def say_more(rows: int, limit: int, things: str) -> None:
     """On standard error: that only the first ``limit`` of at least so many rows are listed, and how to get the others."""
     if rows > limit:
         more = f"--limit {10 * limit} lists more, --json without --limit all"
-        typer.echo(f"only the first {limit:,} {things} are listed; {more}", err=True)
+        say(f"only the first {limit:,} {things} are listed; {more}")

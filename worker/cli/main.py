@@ -16,6 +16,7 @@ from typer.core import TyperGroup
 
 from worker.cli.commands import COMMANDS, COMPLETION_VARIABLE, GROUPS
 from worker.cli.lean import spare_types
+from worker.cli.streams import say
 from worker.cli.usage import no_command, usage_line
 from worker.errors import CaravanError
 
@@ -96,7 +97,7 @@ class Commands(TyperGroup):
             from worker.cli.exits import exit_code, explain
 
             for line in explain(error):
-                typer.echo(line, err=True)
+                say(line)
             sys.exit(exit_code(error))
         except BrokenPipeError:
             sys.exit(0)  # whoever read the output has what it came for: `caravan results @last | head -1`
@@ -106,12 +107,12 @@ class Commands(TyperGroup):
                 place = "standard output: "
             _fail(f"{place}{error.strerror or error}", code=1)
         except KeyboardInterrupt:
-            typer.echo("interrupted", err=True)
+            say("interrupted")
             sys.exit(130)
 
 
 def _fail(message: str, *, code: int = 2) -> NoReturn:
-    typer.echo(f"caravan: {message}", err=True)
+    say(f"caravan: {message}")
     sys.exit(code)
 
 

@@ -8,6 +8,7 @@ import typer
 from worker.cli.json_output import ALL, NEWEST, print_json, say_more
 from worker.cli.render import one_line, output_console, plain_table, size
 from worker.cli.settings import opened, quiet_log, settings_for
+from worker.cli.streams import say
 from worker.errors import HostError, NoHost, SettingsRefused
 from worker.hosts.models import FleetModel, fleet_models, hosts_that_have, model_name, rows_of
 from worker.storage.host_rows import read_hosts
@@ -70,10 +71,9 @@ def _print_models(models: Sequence[FleetModel], on_hosts: int) -> None:
                 f"{digest.removeprefix('sha256:')[:12]} on {', '.join(one.host for one in known)}"
                 for digest, known in _by_digest(entry)
             )
-            typer.echo(
+            say(
                 f"! {entry.name} is not the same on all hosts: {places}. caravan models pull {entry.name} makes them agree "
                 "where it comes from a registry.",
-                err=True,
             )
 
 

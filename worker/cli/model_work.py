@@ -187,7 +187,7 @@ class _Lines:
             line = _line(part, waits.get((part.host, part.model), ""), step=10)
             if line != self._shown.get((part.host, part.model)):
                 self._shown[part.host, part.model] = line
-                self._console.print(line, soft_wrap=True, markup=False, highlight=False)
+                self._console.print(line, markup=False, highlight=False)
 
 
 class _Bars:
@@ -284,7 +284,6 @@ def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> 
         console.print(
             f"{model} is not the same on all of these hosts: caravan models list {model} says which differ",
             style="yellow",
-            soft_wrap=True,
             highlight=False,
         )
     return 0 if operation.state in ("done", "open") else FAILED_OR_HELD
@@ -302,6 +301,5 @@ def drifting(operation: ModelOperation) -> list[str]:
 def _say_left(operation: ModelOperation, console: Console, how: str) -> None:
     console.print(
         f"operation {operation.id} is not done: {how}; caravan models cancel {operation.id} ends it",
-        soft_wrap=True,
         highlight=False,
     )

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worker.cli.json_output import AsJson, print_json
+from worker.cli.streams import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +59,7 @@ def _tried(what: str, send: "Callable[[], None]") -> bool:
     try:
         send()
     except DeliveryError as error:
-        typer.echo(f"{what}: not sent: {error}", err=True)
+        say(f"{what}: not sent: {error}")
         return False
     typer.echo(f"{what}: sent")
     return True

@@ -44,6 +44,32 @@ def lines(
     return ["  ".join(row).rstrip() for row in aligned]
 
 
+_COMMAND = re.compile(r"\bcaravan(?: (?:[^\s;,:()]|[,:](?=\S))+)+")
+"""A command within a sentence."""
+_KEPT = "\x00"
+
+
+def folded(line: str, width: int) -> str:
+    """A line of text as several that fit, all but the first indented. No word is broken, and no command that fits.
+
+    >>> folded("  gone: give it again; caravan retry 1 --state held", 33)
+    '  gone: give it again;\\n    caravan retry 1 --state held'
+    """
+    text = line.lstrip(" ")
+    indent = line[: len(line) - len(text)]
+    rest = f"{indent}  "
+    room = width - len(rest)
+    text = _COMMAND.sub(lambda match: match[0].replace(" ", _KEPT if cells(match[0]) <= room else " "), text)
+    rows, row = [], indent
+    for word in text.split(" "):
+        if row.strip() and cells(row) + 1 + cells(word) > width:
+            rows.append(row)
+            row = rest + word
+        else:
+            row += f" {word}" if row.strip() else word
+    return "\n".join([*rows, row]).replace(_KEPT, " ")
+
+
 def _fitted(widths: list[int], cut: Sequence[int], width: int) -> list[int]:
     """The widths of a line that is ``width`` wide, as far as the columns in ``cut`` allow that."""
     fitted = list(widths)

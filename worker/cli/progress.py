@@ -73,7 +73,7 @@ class _Lines:
                 self._print(f"waiting: {reason}")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, soft_wrap=True)
+        self._console.print(line)
 
 
 def failures_line(situation: Situation) -> str:

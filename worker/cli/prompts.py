@@ -1,9 +1,7 @@
 """Prompts as hosts would get them, and what they are asked with."""
 
-import typer
-
 from api_schemas.submissions import Submission
-from worker.cli.streams import machine_output
+from worker.cli.streams import machine_output, say
 from worker.documents.encodings import encoding_label
 from worker.door.intake import Intake
 from worker.door.rows import RowFile
@@ -77,5 +75,5 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
         raise intake.refusal
     detected = [read_as(lines.encoding)] if lines.encoding else []
     for remark in (*detected, *lines.remarks, *intake.notes.first, *intake.remarks()):
-        typer.echo(remark, err=True)
+        say(remark)
     return shown

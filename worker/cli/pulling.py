@@ -20,7 +20,6 @@ def puller(database: Database, hosts: Sequence[str], console: Console) -> Pull:
             console.print(
                 f"operation {operation.id} pulls {names} onto {places}, and the jobs wait for it: "
                 f"caravan models operations {operation.id}",
-                soft_wrap=True,
                 markup=False,
                 highlight=False,
             )

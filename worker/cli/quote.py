@@ -14,6 +14,7 @@ from worker.cli.options import AnyFile, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.run import HostOptions, OutputOptions, run_batch
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import say
 from worker.domain.batches import BatchState
 from worker.domain.jobs import FINAL
 from worker.errors import InputRefused, NoHost, SettingsRefused
@@ -121,7 +122,7 @@ def quote_rows(
     else:
         if before is not None:
             finished = f"{sum(done.values()):,} of its jobs are done" if done else "none of it is done yet"
-            typer.echo(f"batch {before.id} ({before.name}) asks this input already; {finished}", err=True)
+            say(f"batch {before.id} ({before.name}) asks this input already; {finished}")
         again = None if measured else f"caravan quote {rows.source or rows.path} --measure 10"
         quoting.print_quote(quoted, deadline, sampling=again)
     return _code(quoted, submission)

@@ -13,6 +13,7 @@ from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
 from worker.cli.plot import columns
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import say
 from worker.exports.targets import replacing
 from worker.policy.figures import By, Line
 
@@ -84,7 +85,7 @@ def report(
     else:
         _print(report, price)
     if html is not None:
-        typer.echo(f"the page: {html}", err=True)
+        say(f"the page: {html}")
 
 
 def _print(report: "Report", price: float | None) -> None:
@@ -99,7 +100,7 @@ def _print(report: "Report", price: float | None) -> None:
     for row in rows:
         console.print(Text(row), soft_wrap=True)
     for told in remarks(report, price):
-        console.print(Text(told), soft_wrap=True)
+        console.print(told)
     if width is not None:
         hours = filled_hours(report)
         console.print(Text("\noutput tokens per hour (UTC)", style="bold"))

@@ -6,6 +6,7 @@ import typer
 
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import say
 from worker.domain.numbers import count_of
 from worker.domain.runners import normalise_model
 from worker.storage.batches import find_batch
@@ -100,10 +101,10 @@ def _print(result: "SearchResult") -> None:
         typer.echo(f"  {hit.field}: {hit.snippet}")
     n = len(result.hits)
     more = "; there are more, --limit shows them" if result.more else ""
-    typer.echo(f"{count_of(n, 'job')} found{more}", err=True)
+    say(f"{count_of(n, 'job')} found{more}")
     if result.progress.behind:
         told = (
             f"{count_of(result.progress.behind, 'result is', 'results are')} not searched yet; "
             "caravan search --catch-up reads them first"
         )
-        typer.echo(told, err=True)
+        say(told)

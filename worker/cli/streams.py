@@ -92,6 +92,19 @@ def drawing(stream: TextIO) -> TextIO:
     return cast(TextIO, getattr(stream, "drawing", stream))
 
 
+def say(text: str) -> None:
+    """Write lines for people to standard error; on a terminal they are folded between words."""
+    if sys.stderr.isatty():
+        from worker.cli.plain import folded
+
+        try:
+            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except (OSError, ValueError):
+            width = 80
+        text = "\n".join(folded(line, width) for line in text.split("\n"))
+    sys.stderr.write(f"{text}\n")
+
+
 @contextmanager
 def standard_streams() -> Iterator[None]:
     """Put lenient streams in place of standard output and standard error, and open those that were closed."""

@@ -7,15 +7,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from worker.cli.eta import Eta
 from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
 from worker.cli.render import Console, duration, rates
-from worker.cli.streams import machine_output
+from worker.cli.streams import machine_output, say
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
 from worker.domain.jobs import JobState
@@ -148,10 +146,9 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
     if look.outlook is not Outlook.DONE:
         progress = look.progress
         console.print(
-            f"{progress.done:,} of {progress.total - progress.outside:,} are answered; {output} is written when all "
+            f"{progress.done:,} of {progress.total - progress.outside:,} are done; {output} is written when all "
             f"{'within the limit ' if arrived.only is not None else ''}are. "
             f"To write it as it is now: {later}",
-            soft_wrap=True,
         )
         return True
     if str(output) == "-":
@@ -168,14 +165,18 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
     return True
 
 
+def _unanswered(progress: BatchProgress) -> int:
+    return sum(jobs for state, jobs in progress.counts.items() if state is not JobState.SUCCEEDED)
+
+
 def _say_unwritten(output: Path, error: OSError | InputRefused, later: str) -> None:
     """On standard error, also under -q: all work was done, and the file that was asked for is not there."""
     if isinstance(error, OSError):
-        typer.echo(f"caravan: {output}: {error.strerror}", err=True)
+        say(f"caravan: {output}: {error.strerror}")
         return
     for problem in error.problems:
-        typer.echo(f"caravan: {problem}", err=True)
-    typer.echo(f"caravan: the answers are stored; write them with: {later}", err=True)
+        say(f"caravan: {problem}")
+    say(f"caravan: the answers are stored; write them with: {later}")
 
 
 def sum_up(
@@ -212,7 +213,7 @@ def say_rest(console: Console, look: Look) -> int:
     no_host = look.outlook is Outlook.NO_HOST
     console.print("No host can serve the rest:" if no_host else "The rest waits:", style="yellow")
     for reason in look.reasons:
-        console.print(f"  {reason}", style="yellow", soft_wrap=True)
+        console.print(f"  {reason}", style="yellow")
     return 4 if no_host else FAILED_OR_HELD
 
 
@@ -278,18 +279,18 @@ def _summarise(
     console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
     for code, jobs in failures.items():
         why = " ".join(messages[code].split())[:200]
-        console.print(f"{jobs:,} failed with {code}: {why}", style="red", soft_wrap=True)
-    for group in held:
+        console.print(f"{jobs:,} failed with {code}: {why}", style="red")
+    for group in () if look.reasons else held:  # the reasons why the rest waits say it too
         if group.code != Code.OUTSIDE_LIMIT:
             line = f"held with {group.code}: {' '.join(group.reason.split())[:300]}"
-            console.print(line, style="yellow", markup=False, soft_wrap=True)
+            console.print(line, style="yellow", markup=False)
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{count_of(reused, 'answer was', 'answers were')} stored before and taken again.")
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
     for line in (*advice(flaws, batch.id, room), *unknown, *drift):
-        console.print(line, style="yellow", markup=False, soft_wrap=True)
+        console.print(line, style="yellow", markup=False)
     if show_answer:
         _show_one(view, console)
         _where(view.place.settings, console, batch)

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
+from worker.cli.streams import say
 from worker.errors import AlreadyRunning, ExtraMissing
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ def wake(settings: "Settings", database: "Database", clock: "Clock") -> None:
         from worker.dispatch.app import make_app  # Celery takes a third of a second to import
         from worker.dispatch.wake import PRODUCER_SECONDS, wake_hosts
     except ExtraMissing as error:  # what was submitted is stored, and the next tick wakes the hosts
-        typer.echo(f"caravan: no worker is woken: {error}", err=True)
+        say(f"caravan: no worker is woken: {error}")
         return
     from worker.maintenance.hold import hosts_to_wake
 

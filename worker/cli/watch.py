@@ -195,8 +195,13 @@ def headline(now: Situation, rate: Rates) -> str:
     """How far it is, in a line."""
     if now.progress is not None:
         return progress_line(now.progress, rate)
-    counts = ", ".join(f"{n:,} {state}" for state, n in sorted(now.counts.items()) if n)
-    return f"all batches: {counts or 'no jobs'}"
+    counts: dict[str, int] = {str(state): n for state, n in sorted(now.counts.items())}
+    claimed = sum(host.claimed for host in now.hosts)
+    if claimed:
+        counts[JobState.RUNNING] = max(0, counts.get(JobState.RUNNING, 0) - claimed)
+        counts["claimed"] = claimed
+    words = ", ".join(f"{n:,} {state}" for state, n in counts.items() if n)
+    return f"all batches: {words or 'no jobs'}"
 
 
 def picture(now: Situation, rate: Rates, reasons: Sequence[str]) -> Group:

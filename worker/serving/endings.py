@@ -124,6 +124,8 @@ def _waited(result: Result) -> Waited:
 
 def _blame(parts: Parts, runner_key: str, custom_id: str, finish: Finish, error: HostError) -> None:
     """Have the runner key rest on this host where its runner is at fault."""
+    if error.code is Code.WORKER_LOST:  # whoever stops the worker knows
+        return
     emit(
         "job.failed",
         host=parts.session.host,
@@ -133,7 +135,7 @@ def _blame(parts: Parts, runner_key: str, custom_id: str, finish: Finish, error:
         code=error.code,
         message=error.message[:300],
     )
-    if error.code is Code.WORKER_LOST or not isinstance(finish.outcome, Retried):
+    if not isinstance(finish.outcome, Retried):
         return
     if CODES[error.code].fault == "runner":
         parts.block(runner_key, error)

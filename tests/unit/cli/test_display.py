@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -22,10 +22,11 @@ from worker.cli.summary import RunView, _show, is_news, next_steps
 from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.door.submit import Receipt
-from worker.errors import DatabaseUnavailable
+from worker.errors import Code, DatabaseUnavailable, HostError
 from worker.observability.logging import EachMinute, LineFormatter, Repeats
 from worker.policy.answers import Room
 from worker.policy.outlook import Outlook
+from worker.serving.endings import _blame
 from worker.stack.main_job import Look, Workplace
 
 
@@ -265,3 +266,11 @@ def test_a_full_disk_is_a_line_of_the_display_until_there_is_room_again() -> Non
         assert "disk is full" not in " ".join(screen.rows)
 
     _show(shown, looks(), on)
+
+
+def test_a_call_that_the_own_stop_cut_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    stopped: Any = None  # nothing else of the host is looked at
+
+    _blame(stopped, "m:1", "SKU-00040", stopped, HostError(Code.WORKER_LOST, "the worker is stopping"))
+
+    assert caplog.records == []

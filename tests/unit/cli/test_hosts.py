@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from worker.settings import load_settings
 from worker.storage.engine import open_database
 from worker.storage.hosts import get_host, record_resident
 from worker.storage.runs import close_run, loaded_run, open_run
+from worker.storage.tables import hosts
 
 SECRET = "correct-horse"
 
@@ -338,3 +340,15 @@ def test_a_host_that_is_there_is_left_as_it_was_set_where_only_missing_ones_are_
     assert (there["name"], there["url"], there["added"]) == ("gpu-1", host.url, False)
     assert "caravan hosts set gpu-1 --url http://10.0.0.7:11434" in moved.stderr
     assert listed() == before
+
+
+def test_a_host_whose_server_died_is_not_listed_as_served(host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+    with closing(open_database(load_settings().database)) as database, database.write() as conn:
+        conn.execute(
+            hosts.update().values(
+                serving_token="of-a-dead-process", serving_until=datetime(2199, 1, 1, tzinfo=UTC)
+            )
+        )
+
+    assert listed()[0]["serving"] is False

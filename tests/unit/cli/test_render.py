@@ -142,3 +142,15 @@ def test_a_table_breaks_no_word_where_there_is_room(width: int) -> None:
 
     assert "http://127.0.0.1:11434/ollama" in file.getvalue()
     assert all(cells(row.rstrip()) <= width for row in file.getvalue().splitlines())
+
+
+def test_text_is_folded_between_words_and_never_within_a_command() -> None:
+    on = SafeConsole(file=io.StringIO(), force_terminal=True, width=40, color_system=None)
+
+    on.print("  59 jobs are held: the model does not fit; once that is mended: caravan retry 1 --state held")
+
+    assert printed(on).splitlines() == [
+        "  59 jobs are held: the model does not",
+        "    fit; once that is mended:",
+        "    caravan retry 1 --state held",
+    ]

@@ -8,6 +8,7 @@ from worker.cli.confirm import confirm
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.schedules.lines import next_firing
 from worker.cli.schedules.options import ScheduleName, Yes
+from worker.cli.streams import say
 from worker.errors import Conflict
 
 
@@ -91,6 +92,6 @@ def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
         removed = f", {written.removed:,} of earlier names removed" if written.removed else ""
         typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} as they were{removed}")
         for problem in written.problems:
-            typer.echo(f"  not written: {problem}", err=True)
+            say(f"  not written: {problem}")
     if written.problems:
         raise typer.Exit(FAILED_OR_HELD)

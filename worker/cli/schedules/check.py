@@ -3,7 +3,7 @@
 import time
 from typing import TYPE_CHECKING
 
-import typer
+from worker.cli.streams import say
 
 if TYPE_CHECKING:
     from worker.domain.hosts import Host
@@ -35,7 +35,7 @@ def check_schedule(database: "Database", spec: "ScheduleSpec", *, fleet: bool, t
         return [*warnings, "the documents are not on this machine, so it is not said how many match"]
     if not files:
         return [*warnings, f"nothing matches yet: {', '.join(spec.documents)}"]
-    typer.echo(matches_line(files, tables, len(spec.models), spec.roots), err=True)
+    say(matches_line(files, tables, len(spec.models), spec.roots))
     return [*warnings, *check_prompts(spec)]
 
 

@@ -22,6 +22,7 @@ from worker.cli.schedules.options import (
     PutOptions,
     Yes,
 )
+from worker.cli.streams import say
 from worker.errors import Conflict
 
 if TYPE_CHECKING:
@@ -206,13 +207,13 @@ def _print_schedule(
     from worker.schedules.keep import Put
 
     for line in differences:
-        typer.echo(line, err=True)
+        say(line)
     if outcome is Put.DIFFERS:
         raise Conflict(
             f"there is a schedule {schedule.name} already, and this is how it differs: give --replace"
         )
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
     if as_json:
         from api_schemas.output.schedules import ScheduleChangeOutput
         from worker.exports.output.schedules import schedule_output
@@ -232,4 +233,4 @@ def _print_plan(plan: list[dict[str, Any]], warnings: list[str], left: list[str]
     for name in left:
         typer.echo(f"{name}: the file names it no more; it stays without --prune", err=to_stderr)
     for warning in warnings:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}")
