@@ -7,18 +7,33 @@ from collections.abc import Mapping, Sequence
 
 def pdf_of(pages: Sequence[str], *, title: str = "") -> bytes:
     """A PDF with these pages, a line of text a line; an empty page has no text at all."""
+    drawn = []
+    for text in pages:
+        lines = [_literal(line) for line in text.splitlines()]
+        shown = "BT /F1 12 Tf 14 TL 72 760 Td " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
+        drawn.append(shown.encode("latin-1") if lines else b"")
+    return _pdf(drawn, title)
+
+
+def pdf_drawn(texts: Sequence[tuple[float, float, str, float]]) -> bytes:
+    """A PDF of one page with texts that are drawn apart: where, what and how large."""
+    drawn = " ".join(f"BT /F1 {size} Tf {x} {y} Td ({_literal(text)}) Tj ET" for x, y, text, size in texts)
+    return _pdf([drawn.encode("latin-1")], "")
+
+
+def _literal(text: str) -> str:
+    return text.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)")
+
+
+def _pdf(pages: Sequence[bytes], title: str) -> bytes:
+    """A PDF of pages that are drawn so."""
     objects = [
         b"<< /Type /Catalog /Pages 2 0 R >>",
         b"",
         b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
     ]
     kids = []
-    for text in pages:
-        lines = [
-            line.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for line in text.splitlines()
-        ]
-        drawn = "BT /F1 12 Tf 14 TL 72 760 Td " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
-        stream = drawn.encode("latin-1") if lines else b""
+    for stream in pages:
         objects.append(b"<< /Length %d >>\nstream\n%s\nendstream" % (len(stream), stream))
         page = (
             "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] "

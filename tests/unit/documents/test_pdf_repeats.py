@@ -25,3 +25,18 @@ def test_a_footer_with_the_number_of_its_page_is_read_once(footer: str) -> None:
 @pytest.mark.parametrize("line", ["Question {n}", "Step {n} of 4", "See the page {n} steps ahead"])
 def test_a_line_that_counts_something_else_stays(line: str) -> None:
     assert without_repeats(pages(line)) == pages(line)
+
+
+@pytest.mark.parametrize("numbers", [(1520, 873, 94, 12), (2021, 2022, 2023, 2024), (25, 50, 75, 100)])
+def test_a_number_that_does_not_count_the_pages_stays(numbers: tuple[int, ...]) -> None:
+    for written in ("{n}\nThe text says {word}.", "The text says {word}.\n{n}"):
+        with_totals = [
+            written.format(n=n, word=word) for n, word in zip(numbers, ("a", "b", "c", "d"), strict=True)
+        ]
+        assert without_repeats(with_totals) == with_totals
+
+
+def test_the_numbers_of_the_pages_of_an_extract_go() -> None:
+    assert without_repeats([f"{n}\nPage of {n} words" for n in range(117, 121)]) == [
+        f"Page of {n} words" for n in range(117, 121)
+    ]

@@ -24,6 +24,7 @@ from worker.documents.formats.pdf_layout import (
     sized_lines,
     with_headings,
 )
+from worker.documents.formats.pdf_lines import Line, page_lines
 from worker.documents.formats.pdf_repeats import without_repeats
 
 _HYPHEN = re.compile("[\x02\ufffe]")
@@ -115,8 +116,9 @@ def _opened(data: bytes) -> Any:
 def _page_text(pdf: Any, number: int) -> tuple[str, list[SizedLine]]:
     page = pdf[number]
     words = page.get_textpage()
-    own = _tidy(words.get_text_bounded())
-    sized = [SizedLine(_tidy(line.text), line.size) for line in sized_lines(words)] if own else []
+    lines = page_lines(words)
+    own = _own_text(lines)
+    sized = [SizedLine(_tidy(line.text), line.size) for line in sized_lines(words, lines)]
     columns = column_text(words)
     top = topmost(pdf, page, words)
     words.close()
@@ -125,7 +127,7 @@ def _page_text(pdf: Any, number: int) -> tuple[str, list[SizedLine]]:
     if top.flatten:  # what is left of the annotations shows its text once it is part of the page
         again = flattened(pdf, number, without=top.read)
         words = again.get_textpage()
-        whole = _tidy(words.get_text_bounded())
+        whole = _own_text(page_lines(words))
         words.close()
         again.close()
         if whole.startswith(own):
@@ -139,6 +141,10 @@ def _page_text(pdf: Any, number: int) -> tuple[str, list[SizedLine]]:
     if top.filled or any(parts):
         parts += [_tidy(line) for line in top.lines]
     return "\n".join(part for part in parts if part), sized
+
+
+def _own_text(lines: Sequence[Line]) -> str:
+    return _tidy("\n".join(line.text for line in lines))
 
 
 def _tidy(text: str) -> str:

@@ -3,13 +3,12 @@
 Nothing is left out and no word is changed. What is not clearly a heading or a column stays as pdfium reads it.
 """
 
-import ctypes
-import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any
 
+from worker.documents.formats.pdf_lines import Line, letter_size
 from worker.records import record
 
 LARGER = 1.15
@@ -37,26 +36,13 @@ class SizedLine:
     size: int
 
 
-def sized_lines(words: Any) -> Iterator[SizedLine]:
+def sized_lines(words: Any, lines: Sequence[Line]) -> Iterator[SizedLine]:
     """The lines of a text page. The size is the smaller one of the first and the last letter."""
-    start = 0
-    for line in words.get_text_range().split("\r\n"):
-        text = line.strip()
-        if text:
-            first = start + line.index(text[0])
-            yield SizedLine(text, min(_size(words, first), _size(words, first + len(text) - 1)))
-        start += len(line) + 2
-
-
-def _size(words: Any, index: int) -> int:
-    from pypdfium2 import raw
-
-    matrix = raw.FS_MATRIX()
-    scale = (
-        math.hypot(matrix.b, matrix.d) if raw.FPDFText_GetMatrix(words, index, ctypes.byref(matrix)) else 1.0
-    )
-    size: float = raw.FPDFText_GetFontSize(words, index)
-    return round(2 * size * scale)
+    for line in lines:
+        text = line.text.strip()
+        if text and line.first >= 0:
+            sizes = letter_size(words, line.first), letter_size(words, line.last)
+            yield SizedLine(text, round(2 * min(sizes)))
 
 
 def heading_sizes(lines: Sequence[SizedLine]) -> dict[int, int]:
