@@ -387,5 +387,8 @@ def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:
             bool: "true or false",
             type(None): "null",
         }.get(type(value), "a number")
-        return LineProblem(line, "", "invalid_json", f"expected one JSON object a line, got {kind}")
+        remedy = (
+            "; write each of its objects on a line, as jq -c '.[]' does" if isinstance(value, list) else ""
+        )
+        return LineProblem(line, "", "invalid_json", f"expected one JSON object a line, got {kind}{remedy}")
     return value

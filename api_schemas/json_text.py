@@ -113,7 +113,13 @@ def _explanation(text: str, error: json.JSONDecodeError) -> str:
     near = text[max(0, error.pos - 20) : error.pos + 20].strip()
     if error.msg == "Extra data" and stripped.startswith("["):
         return "a list; write each job on one line, with no list around them (JSONL)"
-    what = error.msg[:1].lower() + error.msg[1:]
+    if error.msg == "Extra data" and stripped.startswith("{"):
+        rest = text[error.pos :].strip()
+        if rest == ",":
+            return f"a comma behind the object, at column {error.pos + 1}; remove it"
+        if rest.startswith("{"):
+            return f"a second object on the line, at column {error.pos + 1}; write each on a line of its own"
+    what = error.msg[:1].lower() + error.msg[1:].removesuffix(" starting at")
     if error.msg.startswith("Invalid control character"):
         sign = ord(text[error.pos]) if error.pos < len(text) else 0
         what = f"control character U+{sign:04X}, which JSON writes as \\u{sign:04x}"

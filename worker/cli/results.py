@@ -1,6 +1,5 @@
 """``caravan results``: the result of each job, in the order of the input, or as it comes."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -319,6 +318,7 @@ def _known_more(more: list[str]) -> None:
 
 def _as_they_came(options: dict[str, Any], less: "frozenset[str]") -> None:
     from worker.exports.results import follow_results
+    from worker.exports.writers import json_line
 
     batch, follow = options["batch"], options["follow"]
     with opened(settings_for()) as database:
@@ -335,7 +335,7 @@ def _as_they_came(options: dict[str, Any], less: "frozenset[str]") -> None:
                     follow=_waiter(database, chosen.batch_id) if follow else None,
                     less=less,
                 ):
-                    out.write(json.dumps(line, ensure_ascii=False) + "\n")
+                    out.write(json_line(line))
                     if follow:
                         out.flush()
             except KeyboardInterrupt:

@@ -84,6 +84,7 @@ class Intake:
         self.expiring = 0
         """Jobs that are not asked any more after their deadline."""
         self.rejected = 0
+        self._first_rejected: Problem | None = None
         self.notes = Notes()
         self.preview = Preview()
         self._reusing = 0
@@ -129,11 +130,16 @@ class Intake:
         if not self.accepted:
             message = "the input holds no job: expected one JSON object a line"
             if self.rejected:
-                message = f"none of the {count_of(self.rejected, 'line')} is a job"
+                message = f"none of the {count_of(self.rejected, 'line')} is a job{self._reason()}"
             self.refuse(Problem(0, "", "empty", message))
         elif self._defaults.expires and not self.expiring:
             message = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
             self.refuse(Problem(0, "--expire", "cannot_apply", message))
+
+    def _reason(self) -> str:
+        """What is wrong with the first line that was left out."""
+        first = self._first_rejected
+        return "" if first is None else f"; line {first.line}: {first.message}"
 
     def read(self, lines: Iterable[bytes | str | InputLine]) -> Iterator[NewJob]:
         """The jobs, in the order of the lines; blank lines are passed over but counted."""
@@ -273,8 +279,9 @@ class Intake:
                 self.refuse(problem)
             return
         self.rejected += 1
-        message = "; ".join(problem.message for problem in problems)
-        self._observer.rejected(replace(problems[0], message=message), line)
+        problem = replace(problems[0], message="; ".join(problem.message for problem in problems))
+        self._first_rejected = self._first_rejected or problem
+        self._observer.rejected(problem, line)
 
     def _job(
         self, seq: int, line: int, model: ModelTerms, parsed: ParsedLine, terms: Terms, group: int

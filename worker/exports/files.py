@@ -1,6 +1,5 @@
 """Results in the order of the input, long or wide, as a file or on standard output."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TextIO, TypeVar, assert_never
@@ -12,7 +11,7 @@ from worker.exports.results import result_lines, result_table
 from worker.exports.targets import AS_USUAL, CsvForm, output_kind, replacing, text_of
 from worker.exports.wide import wide_lines, wide_table
 from worker.exports.workbook import write_workbook
-from worker.exports.writers import Column, Say, write_csv
+from worker.exports.writers import Column, Say, json_line, write_csv
 from worker.records import record
 from worker.storage.engine import Database
 
@@ -85,7 +84,7 @@ class ResultWriter:
 def _write_lines(out: TextIO, lines: Iterable[dict[str, Any]]) -> int:
     count = 0
     for line in lines:
-        out.write(json.dumps(line, ensure_ascii=False) + "\n")
+        out.write(json_line(line))
         count += 1
     return count
 

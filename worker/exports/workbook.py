@@ -6,6 +6,7 @@ the cell itself, and rows beyond what a sheet holds go on in another sheet.
 """
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, BinaryIO
@@ -17,6 +18,7 @@ CELL_CHARACTERS = 32_767
 SHEET_ROWS = 1_048_575
 """Rows that a sheet holds below its header."""
 SHEET_COLUMNS = 16_384
+_CARRIAGE_RETURN = re.compile("(?<!_x005F)_x000D_")
 _EXACT = 2**53
 """Whole numbers beyond this lose digits in a spreadsheet, and are texts there."""
 _WIDE = 60
@@ -29,11 +31,12 @@ def write_workbook(
     out: BinaryIO, columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, say: Say | None = None
 ) -> int:
     """A header and the rows; returns how many rows. ``say`` gets a sentence about texts that were cut. Raises OSError."""
-    from xlsxwriter import Workbook
     from xlsxwriter.exceptions import FileCreateError
 
     columns = columns[:SHEET_COLUMNS]
-    book = Workbook(out, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False})
+    book = _workbook_class()(
+        out, {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
+    )
     pages = _Pages(book, columns)
     try:
         for row in rows:
@@ -49,6 +52,27 @@ def write_workbook(
             "says; .csv, .parquet and .jsonl hold them whole."
         )
     return pages.count
+
+
+def _workbook_class() -> Any:
+    """Workbooks whose carriage returns are characters of XML. XlsxWriter escapes them as Excel does (``_x000D_``), which
+    openpyxl and with it pandas hand out as it stands."""
+    from xlsxwriter import Workbook
+    from xlsxwriter.worksheet import Worksheet
+
+    class Sheet(Worksheet):  # type: ignore[misc, unused-ignore]
+        def _xml_inline_string(self, string: str, preserve: bool, *rest: Any) -> None:
+            kept = _CARRIAGE_RETURN.sub("\r", string) if "_x000D_" in string else string
+            super()._xml_inline_string(kept, preserve or kept != string, *rest)
+
+        def _escape_data(self, data: Any) -> Any:
+            escaped = super()._escape_data(data)
+            return escaped.replace("\r", "&#13;") if isinstance(escaped, str) else escaped
+
+    class Book(Workbook):  # type: ignore[misc, unused-ignore]
+        worksheet_class = Sheet
+
+    return Book
 
 
 class _Pages:

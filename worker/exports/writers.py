@@ -34,6 +34,7 @@ _WITHIN = (
 """Behind a separator: ``=``, or a sign with what a call, another sheet or another program needs. A list of lines that
 begin with ``-`` stays as it is."""
 _PLAIN_NAME = re.compile(r"[\w .]*")
+_LINE_ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 @record
@@ -114,6 +115,20 @@ def plain_text(value: Any) -> str | None:
             return plain_number(value)
         case _:
             return json.dumps(value, ensure_ascii=False)
+
+
+def json_line(value: Any) -> str:
+    """A line of JSON lines: no sign in it that some readers take for the end of a line, as ``str.splitlines`` does.
+
+    >>> json_line({"a": "x\u2028ä"})
+    '{"a": "x\\\\u2028ä"}\\n'
+    """
+    line = json.dumps(value, ensure_ascii=False)
+    return f"{line if line.isascii() else _LINE_ENDS.sub(_escaped, line)}\n"
+
+
+def _escaped(sign: re.Match[str]) -> str:
+    return f"\\u{ord(sign[0]):04x}"
 
 
 def _behind(delimiter: str) -> re.Pattern[str]:

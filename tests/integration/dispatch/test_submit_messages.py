@@ -109,8 +109,8 @@ def test_a_template_makes_jobs_of_the_rows_of_all_parts(database: Database) -> N
 
     assert ids(database, whole) == ["1", "2"]
     assert [line["metadata"] for line in result_lines(database, Selection(whole.batch))] == [
-        {"title": "tea"},
-        {"title": "rain"},
+        {"sku": 1, "title": "tea"},
+        {"sku": 2, "title": "rain"},
     ]
 
 

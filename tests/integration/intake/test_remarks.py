@@ -85,3 +85,15 @@ def test_a_system_for_all_rows_leaves_alone_those_that_have_their_own(tmp_path: 
 
     assert systems() == ["own", "of all"]
     assert systems(override=True) == ["of all", "of all"]
+
+
+def test_an_input_of_which_no_line_is_a_job_is_refused_with_the_first_reason(tmp_path: Path) -> None:
+    path = tmp_path / "in.jsonl"
+    path.write_text("[1]\n{]\n")
+    submission = Submission(models=("m:1",), on_bad_line="skip")
+    intake = Intake(submission)
+    assert not list(intake.read(open_input(path, submission)))
+    intake.check_whole()
+    assert intake.problems[0].message.startswith(
+        "none of the 2 lines is a job; line 1: expected one JSON object a line, got a list"
+    )

@@ -238,7 +238,16 @@ def test_what_json_does_not_count_as_a_number_is_refused(number: str, place: str
             "{",
             "not valid JSON: only {; write each job on one line, with no list around them (JSONL)",
         ),
-        ("[1]", "expected one JSON object a line, got a list"),
+        (
+            "[1]",
+            "expected one JSON object a line, got a list; write each of its objects on a line, as jq -c '.[]' does",
+        ),
+        ('{"prompt": "a"},', "not valid JSON: a comma behind the object, at column 16; remove it"),
+        (
+            '{"prompt": "a"} {"prompt": "b"}',
+            "not valid JSON: a second object on the line, at column 17; write each on a line of its own",
+        ),
+        ('{"prompt": "a', 'not valid JSON: unterminated string at column 12, near \'{"prompt": "a\''),
         ('"text"', "expected one JSON object a line, got a text"),
         ("5", "expected one JSON object a line, got a number"),
         ("null", "expected one JSON object a line, got null"),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+import pandas as pd
 import pytest
 
 from worker.documents.tables import open_rows
@@ -66,6 +67,17 @@ def test_texts_that_xml_cannot_hold_come_back_readable(tmp_path: Path) -> None:
     (row,) = open_rows(path)
     assert row.values is not None
     assert row.values["answer"].startswith("bell\x07 half? two\nlines")
+
+
+def test_line_ends_come_back_as_they_were_for_every_reader(tmp_path: Path) -> None:
+    texts = ["two\r\nlines\r", "_x000D_ is a text", "a\rb & <c>"]
+    path = tmp_path / "a.xlsx"
+    with path.open("wb") as out:
+        write_workbook(out, COLUMNS[:2], [["a", text] for text in texts])
+
+    assert pd.read_excel(path, engine="calamine")["answer"].tolist() == texts
+    read = pd.read_excel(path, engine="openpyxl")["answer"].tolist()
+    assert read == [texts[0], "_x005F_x000D_ is a text", texts[2]]  # as openpyxl has it
 
 
 def test_rows_beyond_a_sheet_go_on_in_the_next_with_the_header(monkeypatch: pytest.MonkeyPatch) -> None:
