@@ -35,6 +35,9 @@ class HostHistory:
     hints: dict[str, float] = field(default_factory=dict)
     """Runner key → the longest keep_alive, in seconds, that jobs of its run asked for."""
 
+    lease: str | None = None
+    """Serving token of a pass that has not given its lease back, as where the disk was full when it ended."""
+
     def paused(self, now: float) -> bool:
         """Whether the host steps back at ``now``."""
         return now < self.paused_until

@@ -113,8 +113,8 @@ class Embedded:
 
     @property
     def refusal(self) -> DatabaseUnavailable | None:
-        """Why outcomes cannot be stored now; their database may still be read, as that of a full disk is."""
-        return next(filter(None, (served.outbox.refusal for served in tuple(self.served.values()))), None)
+        """Why nothing can be stored now; the database may still be read, as that of a full disk is."""
+        return next(filter(None, (served.refusal for served in tuple(self.served.values()))), None)
 
     def serve(
         self, hosts: Sequence[Host], *, batch_id: int | None = None, follow: Follow | None = None

@@ -46,7 +46,10 @@ def lock_home(home: Path, *, command: str = "run") -> Iterator[Path]:
             ) from error
         os.truncate(path, 0)
         os.lseek(descriptor, 0, os.SEEK_SET)
-        os.write(descriptor, f"{os.getpid()} {command}\n".encode())
+        try:
+            os.write(descriptor, f"{os.getpid()} {command}\n".encode())
+        except OSError as error:  # a full disk; which one, the descriptor does not say
+            raise OSError(error.errno, error.strerror, str(path)) from error
         yield home
     finally:
         os.close(descriptor)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from worker.clock import Clock
 from worker.domain.hosts import Host
-from worker.errors import DatabaseFailure, NotFound, SettingsRefused
+from worker.errors import DatabaseFailure, DatabaseUnavailable, NotFound, SettingsRefused
 from worker.hosts.registry import look_again
 from worker.maintenance.heart import REST
 from worker.maintenance.hold import hosts_to_wake
@@ -56,6 +56,13 @@ class ServedHost:
         self.rests = False
         """It had no work at its last look, and waits to be woken."""
         self.thread: threading.Thread | None = None
+        self._failure: DatabaseUnavailable | None = None
+        """What the last pass ended with."""
+
+    @property
+    def refusal(self) -> DatabaseUnavailable | None:
+        """Why the database takes no outcomes, or no pass over the host, now."""
+        return self.outbox.refusal or self._failure
 
     def start(self) -> None:
         """Serve it in a thread."""
@@ -97,6 +104,7 @@ class ServedHost:
                 rests = reason == NO_WORK and self.outbox.is_empty and not self._has_work()
             except DatabaseFailure as error:
                 emit_failure(error, host=name)
+                self._failure = error if isinstance(error, DatabaseUnavailable) else None
             except Exception:
                 _log.exception("defect while %s was served; it is served again", name)
             if not self.stop.is_set() and not changed and not rests:
@@ -105,6 +113,7 @@ class ServedHost:
             while rests and not self.stop.is_set() and not self.wake.wait(LOOK_SECONDS):
                 self._look_at_rest()
             self.rests = False
+            self._failure = None
             self.wake.clear()
 
     def _context(self) -> ServingContext:

@@ -26,6 +26,7 @@ from worker.clock import Clock
 from worker.domain.health import HealthLimits
 from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
+from worker.errors import DatabaseUnavailable
 from worker.health.findings import HealthFacts, findings
 from worker.serving.attempt import Ending, attempt_jobs
 from worker.serving.history import HostHistory
@@ -103,6 +104,28 @@ def test_a_run_that_is_stopped_when_its_batch_is_done_leaves_the_model_as_its_jo
         assert served.reason == "stopped"
         assert stays(running, clock) > least
         assert running.state()["loads"] == 1
+
+
+def test_a_lease_that_could_not_be_given_back_does_not_keep_the_same_process_out(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that was full when the pass ended, and has room again."""
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        history = HostHistory(Paces(host.name))
+
+        def full(*_: object, **__: object) -> None:
+            raise DatabaseUnavailable("database or disk is full")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.serving.loop.leave_host", full)
+            serve(database, clock, host, history=history)
+        other = serve(database, clock, host)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1."}])
+        again = serve(database, clock, host, history=history)
+
+        assert (other.reason, again.reason) == ("served by another worker", "no work")
+        assert counts(database, batch) == {JobState.SUCCEEDED: 1}
 
 
 @pytest.mark.parametrize("ends", ["run stopped", "worker stopped"])

@@ -1,7 +1,9 @@
 """What people see of hosts, jobs and settings, in the width of their terminal or none."""
 
+import errno
 import io
 import json
+import os
 import re
 import threading
 from collections.abc import Iterator
@@ -251,8 +253,6 @@ def test_info_makes_nothing_and_shows_no_password(monkeypatch: pytest.MonkeyPatc
 
 
 def test_info_names_the_schema_and_the_process_that_holds_the_home(tmp_path: Path) -> None:
-    import os
-
     home = tmp_path / "home"
     with lock_home(home):
         upgrade(f"sqlite:///{home / 'caravan.db'}")
@@ -293,3 +293,14 @@ def test_lists_are_not_folded_off_a_terminal(tmp_path: Path) -> None:
     assert [job["custom_id"] for job in json.loads(said_by("jobs", "@last", "--json"))][1] == "c2"
     assert "batch 1 (b) has no jobs of that kind" in said_by("jobs", "@last", "--state", "failed")
     assert json.loads(said_by("explain", "@last:c2", "--json"))["state"] == "queued"
+
+
+def test_a_home_on_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("worker.stack.home.os.write", full)
+    with pytest.raises(OSError, match="No space left") as failure, lock_home(tmp_path):
+        pass
+
+    assert failure.value.filename == str(tmp_path / "lock")
