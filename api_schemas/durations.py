@@ -1,4 +1,4 @@
-"""How Go writes and reads a span of time (``time.ParseDuration``, ``Duration.String``), in nanoseconds."""
+"""How Go reads a span of time (``time.ParseDuration``), in nanoseconds."""
 
 import re
 
@@ -59,31 +59,3 @@ def parse_duration(text: str) -> int:
             raise ValueError(invalid)
         rest = rest[term.end() :]
     return -total if negative else total
-
-
-def format_duration(nanoseconds: int) -> str:
-    """``nanoseconds`` as Go's ``Duration.String`` writes them.
-
-    >>> [format_duration(n) for n in (0, 1_500, 300_000_000, 90_000_000_000, 3_600_000_000_000)]
-    ['0s', '1.5µs', '300ms', '1m30s', '1h0m0s']
-    """
-    if nanoseconds == 0:
-        return "0s"
-    sign, rest = ("-", -nanoseconds) if nanoseconds < 0 else ("", nanoseconds)
-    if rest < 1_000_000_000:
-        for unit in ("ms", "µs", "ns"):
-            if rest >= _UNITS[unit]:
-                return f"{sign}{_decimal(rest, _UNITS[unit])}{unit}"
-    minutes, rest = divmod(rest, _UNITS["m"])
-    hours, minutes = divmod(minutes, 60)
-    text = f"{_decimal(rest, _UNITS['s'])}s"
-    if hours or minutes:
-        text = f"{minutes}m{text}"
-    return f"{sign}{hours}h{text}" if hours else f"{sign}{text}"
-
-
-def _decimal(value: int, scale: int) -> str:
-    whole, rest = divmod(value, scale)
-    if not rest:
-        return str(whole)
-    return f"{whole}.{str(rest).zfill(len(str(scale)) - 1).rstrip('0')}"

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 PANEL = "Documents"
-UNKNOWN_WINDOW = 8192
 """Tokens, where --long split is asked and no host has told of the model yet."""
 
 

@@ -114,19 +114,6 @@ def is_table(name: str) -> bool:
     return name.lower().removesuffix(".gz").endswith(TABLES)
 
 
-def read_document(source: DocumentFile, rules: Rules = Rules(), *, reader: Reader | None = None) -> Document:
-    """The document, of a message without its attachments. ``reader`` is kept over many of them; without one a child process is
-    started for this one.
-
-    Raises DocumentRefused: unreadable, unknown_format, encrypted, no_text, empty, too_large, outside_root. Raises ExtraMissing.
-    """
-    with nullcontext(reader) if reader is not None else Reader() as using:
-        documents, _ = _read(source, _bytes_of(source), using, rules)
-    if not documents or not isinstance(documents[0], Document):
-        raise DocumentRefused(source.path, "no_text", "holds no text of its own")
-    return documents[0]
-
-
 def _read(
     source: DocumentFile, data: bytes, reader: Reader, rules: Rules
 ) -> tuple[list[Document | DocumentRefused], list[tuple[str, bytes]]]:

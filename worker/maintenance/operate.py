@@ -102,7 +102,7 @@ def run_operation(
     while operation.ended_at is None:
         at, before = clock.monotonic(), operation
         operation, ours = database.transact(
-            lambda conn: _step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
+            lambda conn: take_step(conn, operation_id, now=clock.now(), wait=timedelta(seconds=wait))
         )
         if operation.ended_at is not None and ours:
             report(operation)
@@ -118,13 +118,11 @@ def run_operation(
     return operation
 
 
-def take_step(conn: Connection, operation_id: int, *, now: datetime, wait: timedelta) -> Operation:
-    """One chunk of an operation, and where it stands then; the same where there is nothing to do but wait."""
-    return _step(conn, operation_id, now=now, wait=wait)[0]
-
-
-def _step(conn: Connection, operation_id: int, *, now: datetime, wait: timedelta) -> tuple[Operation, bool]:
-    """The same, and whether it had not ended before."""
+def take_step(
+    conn: Connection, operation_id: int, *, now: datetime, wait: timedelta
+) -> tuple[Operation, bool]:
+    """One chunk of an operation: where it stands then, and whether it had not ended before. The same where there is
+    nothing to do but wait."""
     lock_batch(conn, read_operation(conn, operation_id).batch_id)
     operation = read_operation(conn, operation_id)  # as whoever held the batch left it
     if operation.ended_at is not None:

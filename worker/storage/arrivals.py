@@ -63,14 +63,6 @@ def read_numbered(
     return [(row.number, row_of(row)) for row in conn.execute(query)]
 
 
-def last_number(conn: Connection) -> int:
-    """The number that was given last; 0 before the first."""
-    return int(
-        conn.scalar(select(numbered_results.c.number).order_by(numbered_results.c.number.desc()).limit(1))
-        or 0
-    )
-
-
 def has_fresh(conn: Connection) -> bool:
     """Whether a result waits for its number; those without a day were stored by an earlier version."""
     return any(

@@ -321,17 +321,6 @@ def list_attempts(conn: Connection, job_id: int) -> list[AttemptRow]:
     return [AttemptRow(number, *row[1:]) for number, row in enumerate(rows, 1)]
 
 
-def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str] | None:
-    """The context tokens of a result as they came, and the digest of the weights they belong to.
-
-    Raises NotFound where the job has no result.
-    """
-    row = conn.execute(select(results.c.context, results.c.digest).where(results.c.job_id == job_id)).first()
-    if row is None:
-        raise NotFound(f"job {job_id} has no result")
-    return None if row.context is None else (list(unpack_context(row.context)), row.digest)
-
-
 def model_figures(conn: Connection, batch_id: int) -> list[ModelFigures]:
     """What each model did in the batch, by model."""
     r = results.c

@@ -28,12 +28,6 @@ _MEASURED = ("eval_seconds", "gpu_seconds")
 FIGURES = (*_COUNTED, *_MEASURED)
 
 
-def number_results(conn: Connection, limit: int = 2000) -> int:
-    """Give the ``limit`` oldest results that have no number one, and add them up. Returns how many."""
-    take_in_older(conn, limit)
-    return number_jobs(conn, fresh_job_ids(conn, limit=limit))
-
-
 def fresh_job_ids(conn: Connection, *, limit: int) -> list[int]:
     """Jobs whose results have no number yet, the oldest first. Sorts all of them."""
     return list(

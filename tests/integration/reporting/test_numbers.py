@@ -17,7 +17,7 @@ from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
 from worker.storage.engine import Database, open_database
 from worker.storage.hosts import add_host
-from worker.storage.rollups import number_results
+from worker.storage.rollups import fresh_job_ids, number_jobs
 from worker.storage.tables import numbered_results
 
 
@@ -31,8 +31,7 @@ def store(migrated_url: str) -> Iterator[Store]:
 
 
 def number(store: Store) -> int:
-    with store.database.write() as conn:
-        return number_results(conn)
+    return number_all(store.database)
 
 
 def numbers(database: Database) -> dict[int, int]:
@@ -70,7 +69,7 @@ def test_writers_that_number_at_once_leave_no_gap_and_number_nothing_twice(store
     def work() -> None:
         while True:
             with store.database.write() as conn:
-                if not number_results(conn, 7):
+                if not number_jobs(conn, fresh_job_ids(conn, limit=7)):
                     return
 
     threads = [threading.Thread(target=work) for _ in range(4)]

@@ -14,10 +14,10 @@ from tests.repo.docs.pages import DOCS, blocks
 from worker.domain.attempts import Failed
 from worker.domain.hosts import Host
 from worker.errors import Code, SettingsRefused
+from worker.maintenance.number import number_all
 from worker.storage.engine import open_database
 from worker.storage.hosts import add_host
 from worker.storage.reader import grant_reader
-from worker.storage.rollups import number_results
 from worker.storage.runs import loaded_run, open_run
 from worker.storage.snapshots import snapshot
 from worker.storage.view_columns import COLUMNS
@@ -40,8 +40,7 @@ def filled(url: str) -> Store:
     store.later(2)
     store.finish(two)
     store.finish(three, Failed(Code.CONTEXT_OVERFLOW, "6,000 tokens"))
-    with database.write() as conn:
-        number_results(conn)
+    number_all(database)
     return store
 
 

@@ -19,7 +19,7 @@ from tests.integration.reporting.test_reporting_tools import filled
 from tests.integration.storage.conftest import NOW, Store, a_result, new_job
 from tests.repo.docs.pages import ROOT
 from worker.domain.attempts import Succeeded
-from worker.storage.rollups import number_results
+from worker.maintenance.number import number_all
 from worker.storage.snapshots import snapshot
 from worker.storage.tables import batches
 
@@ -42,8 +42,8 @@ def with_answers(url: str) -> Store:
     store.submit(new_job(1, custom_id="c1", model="llama3:8b", runner_key="llama3:8b"))
     for job in store.claim(runner_key="llama3:8b", token="t8"):
         store.finish(job)
+    number_all(store.database)
     with store.database.write() as conn:
-        number_results(conn)
         conn.execute(
             update(batches).where(batches.c.id == store.batches[2]).values(parent_id=store.batches[0])
         )

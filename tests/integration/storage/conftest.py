@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 import pytest
+from sqlalchemy import select
 
 from worker.domain.attempts import Finish, Outcome, Succeeded
 from worker.domain.hosts import Host
@@ -16,6 +17,7 @@ from worker.domain.replies import Result
 from worker.domain.selection import Selection
 from worker.errors import Problem
 from worker.maintenance.operate import take_step
+from worker.replies.contexts import unpack_context
 from worker.storage.actions import by_batch, cancel_some
 from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
@@ -26,6 +28,7 @@ from worker.storage.finishes import Finished, finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs
 from worker.storage.refusals import refuse_batch as begin_refusal
+from worker.storage.tables.jobs import results
 
 NOW = datetime(2026, 11, 23, 2, 0, tzinfo=UTC)
 KEY = "qwen3:8b"
@@ -138,6 +141,12 @@ def ending(job: ClaimedJob, outcome: Outcome | None = None, **more: Any) -> Fini
     return Finish(**{**fields, **more})
 
 
+def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str]:
+    """The context tokens of a result as they came, and the digest of the weights they belong to."""
+    row = conn.execute(select(results.c.context, results.c.digest).where(results.c.job_id == job_id)).one()
+    return list(unpack_context(row.context)), row.digest
+
+
 @pytest.fixture
 def store(migrated_url: str) -> Iterator[Store]:
     database = open_database(migrated_url)
@@ -175,5 +184,5 @@ def refuse_batch(conn: Connection, batch_id: int, problems: Sequence[Problem], *
 
 def _worked_off(conn: Connection, operation: Operation, now: datetime) -> CancelledJobs:
     while operation.ended_at is None:
-        operation = take_step(conn, operation.id, now=now, wait=timedelta(0))
+        operation, _ = take_step(conn, operation.id, now=now, wait=timedelta(0))
     return CancelledJobs(operation.done, operation.running)

@@ -7,13 +7,13 @@ from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.selection import Selection
 from worker.errors import Code
+from worker.maintenance.number import number_all
 from worker.policy.answers import drifted, mixed, unproved
 from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts, count_statement, room_needed, weights_of
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
-from worker.storage.rollups import number_results
 
 
 def counted(store: Store, batch: int) -> AnswerCounts:
@@ -85,8 +85,7 @@ def flawed(store: Store) -> int:
     store.finish(empty, Succeeded(a_result(cut=True, answer=" ")))
     store.finish(unfit, Succeeded(a_result(prompt_fit="no")))
     store.finish(whole)
-    with store.database.write() as conn:
-        number_results(conn)
+    number_all(store.database)
     return batch
 
 
@@ -107,8 +106,7 @@ def test_an_answer_that_was_replaced_counts_no_more_and_what_was_done_in_a_day_s
     assert counted(store, batch) == AnswerCounts(2, 1, 1)
     for job in store.claim():
         store.finish(job)
-    with store.database.write() as conn:
-        number_results(conn)
+    number_all(store.database)
 
     assert counted(store, batch) == AnswerCounts(0, 0, 1)
     assert shown(store, "SELECT cut, empty, unfit FROM report_batches") == [(0, 0, 1)]

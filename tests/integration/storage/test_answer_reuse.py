@@ -5,18 +5,18 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from tests.integration.storage.conftest import Store, new_job
+from tests.integration.storage.conftest import Store, new_job, stored_context
 from worker.domain.attempts import Failed
 from worker.domain.jobs import ClaimedJob, JobState, NewJob
 from worker.domain.selection import Selection
 from worker.errors import Code
+from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
 from worker.storage.check import check_database
 from worker.storage.extend import replace_jobs
 from worker.storage.keeping import forget_jobs
-from worker.storage.results import get_result, stored_context
+from worker.storage.results import get_result
 from worker.storage.reuse import LOOKED_UP, NEW, Looked, reuse_claimed, reuse_waiting, wants_reuse
-from worker.storage.rollups import number_results
 
 MODEL = "qwen3:8b"
 
@@ -30,8 +30,7 @@ def answer(store: Store, job: NewJob, digest: str = "d1") -> int:
     store.submit(job)
     [claimed] = store.claim()
     store.finish(claimed, digest=digest)
-    with store.database.write() as conn:
-        number_results(conn)
+    number_all(store.database)
     return claimed.id
 
 
@@ -126,8 +125,8 @@ def test_the_newest_copy_is_taken_and_names_the_job_that_was_asked(store: Store)
     source = answer(store, asking(1))
     store.submit(asking(1))
     look(store)
+    number_all(store.database)
     with store.database.write() as conn:
-        number_results(conn)
         forget_jobs(conn, store.batches[0], [source])
     batch = store.submit(asking(1))
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job, stored_context
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import JobState, Priority
 from worker.domain.selection import Selection
@@ -22,7 +22,7 @@ from worker.storage.leases import (
     take_host,
 )
 from worker.storage.rescues import rescue_holder, rescue_stale
-from worker.storage.results import iter_results, list_attempts, stored_context
+from worker.storage.results import iter_results, list_attempts
 
 
 def test_a_job_is_claimed_once_and_its_result_is_stored(store: Store) -> None:

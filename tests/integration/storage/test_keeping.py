@@ -33,13 +33,12 @@ from worker.maintenance.number import number_all
 from worker.serving.outbox import Outbox
 from worker.serving.spool import Spool
 from worker.storage import keeping
-from worker.storage.arrivals import last_number, read_arrivals
+from worker.storage.arrivals import read_arrivals
 from worker.storage.batches import batch_of_key, create_batch, finish_batches, get_batch
 from worker.storage.check import check_database
 from worker.storage.copy import copied_tables
 from worker.storage.counts import fold_counts
 from worker.storage.keeping import forget_jobs, prune_some
-from worker.storage.rollups import number_results
 
 DAY = 86_400.0
 
@@ -52,8 +51,8 @@ def answered(store: Store, jobs: int = 4, *, failed: int = 1, **fields: Any) -> 
         store.finish(job, Failed(Code.UNSUPPORTED, "no vision", partial="half of it"))
     for job in claimed[failed:]:
         store.finish(job, digest="d1")
+    number_all(store.database)
     with store.database.write() as conn:
-        number_results(conn)
         fold_counts(conn)
         finish_batches(conn, now=store.now)
     return batch
@@ -266,7 +265,7 @@ def test_a_key_of_the_producers_own_stays_the_same_batch(store: Store) -> None:
 def test_a_reader_that_goes_on_from_a_number_misses_nothing_that_is_there(store: Store) -> None:
     answered(store)
     with store.database.read() as conn:
-        cursor = last_number(conn)
+        cursor = max(number for number, _ in read_arrivals(conn, Selection(), after=0))
     pruned(store, store.batches[-1])
     answered(store)
 

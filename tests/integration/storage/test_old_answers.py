@@ -13,6 +13,7 @@ from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Su
 from worker.domain.jobs import After, ClaimedJob, JobState
 from worker.domain.selection import Selection
 from worker.errors import Code
+from worker.maintenance.number import number_all
 from worker.storage.actions import cancel_some, count_matching, retried_states, retry_some, unhold_some
 from worker.storage.batches import finish_batches, promote_sealed
 from worker.storage.check import check_database
@@ -24,7 +25,6 @@ from worker.storage.leases import release_jobs
 from worker.storage.rescues import rescue_holder
 from worker.storage.results import ResultRow, get_result, iter_results, list_attempts
 from worker.storage.reuse import Looked, reuse_waiting
-from worker.storage.rollups import number_results
 from worker.storage.tables import jobs
 from worker.storage.tables.schedules import schedule_answers, schedule_documents, schedules
 
@@ -42,8 +42,7 @@ def cut_answer(store: Store, **fields: Any) -> ClaimedJob:
 
 
 def number(store: Store) -> None:
-    with store.database.write() as conn:
-        number_results(conn)
+    number_all(store.database)
 
 
 def retry(store: Store, **more: Any) -> int:

@@ -54,7 +54,7 @@ def cancelled(store: Store, batch: int) -> Operation:
 
 def step(store: Store, operation: Operation) -> Operation:
     with store.database.write() as conn:
-        return take_step(conn, operation.id, now=store.now, wait=timedelta(0))
+        return take_step(conn, operation.id, now=store.now, wait=timedelta(0))[0]
 
 
 def uploaded(store: Store, jobs: int, key: str = "k") -> int:

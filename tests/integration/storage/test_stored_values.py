@@ -9,7 +9,16 @@ from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, MetaData, Table, text
 from sqlalchemy.exc import StatementError
 
-from tests.integration.storage.conftest import KEY, NOW, Store, a_result, ending, new_job, refuse_batch
+from tests.integration.storage.conftest import (
+    KEY,
+    NOW,
+    Store,
+    a_result,
+    ending,
+    new_job,
+    refuse_batch,
+    stored_context,
+)
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried, Succeeded
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
@@ -19,7 +28,7 @@ from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.jobs import hold_jobs
 from worker.storage.refusals import list_rejects
-from worker.storage.results import iter_results, list_attempts, stored_context
+from worker.storage.results import iter_results, list_attempts
 from worker.storage.types import UtcTime, utc_text
 
 ODD = "a\0b \ud800 c"

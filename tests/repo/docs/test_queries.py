@@ -18,6 +18,7 @@ from worker.domain.hosts import Host
 from worker.domain.jobs import NewJob, Priority
 from worker.domain.replies import Result
 from worker.errors import Code
+from worker.maintenance.number import number_all
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs
 from worker.storage.engine import Database, open_database
@@ -25,7 +26,6 @@ from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs, promote_due
 from worker.storage.migrate import upgrade
-from worker.storage.rollups import number_results
 from worker.storage.runs import loaded_run, open_run
 from worker.storage.tables import batches
 from worker.storage.view_columns import COLUMNS
@@ -143,8 +143,7 @@ def test_the_questions_read_the_promised_views_and_find_something_on_both_databa
     _fill(database)
     fill_nights(database, now=NOW, model=KEY)
     _fill_second_batch(database)
-    with database.write() as conn:
-        number_results(conn)
+    number_all(database)
     with database.read() as conn:
         for query in QUESTIONS:
             assert set(re.findall(r"\b(?:FROM|JOIN) (\w+)", query)) <= set(COLUMNS), query

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from api_schemas.durations import MAX_NANOSECONDS, format_duration, parse_duration
+from api_schemas.durations import MAX_NANOSECONDS, parse_duration
 from api_schemas.keep_alive import FOR_EVER, UNLOAD, keep_alive_seconds
 
 
@@ -97,6 +97,5 @@ def test_a_bad_duration_is_refused_in_the_words_of_a_server(text: str, error: st
         (MAX_NANOSECONDS, "2562047h47m16.854775807s"),
     ],
 )
-def test_durations_are_written_as_go_writes_them_and_read_back(nanoseconds: int, text: str) -> None:
-    assert format_duration(nanoseconds) == text
+def test_durations_are_read_as_go_writes_them(nanoseconds: int, text: str) -> None:
     assert parse_duration(text) == nanoseconds

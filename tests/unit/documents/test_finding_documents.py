@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.documents.read import read_document
+from tests.unit.documents.reading import read_document
 from worker.documents.sources import find_documents, open_inside, roots_of
 from worker.errors import DocumentRefused, InputRefused
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.documents.reading import read_document
 from worker.documents.names import document_name, spelled, unspelled
-from worker.documents.read import read_document
 from worker.documents.sources import find_documents
 
 _NAMES = st.one_of(

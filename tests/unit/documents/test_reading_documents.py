@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.made_documents import docx_of, encrypted, pdf_of
+from tests.unit.documents.reading import read_document
 from worker.documents.bounded import Reader
 from worker.documents.formats.reading import read_bytes
-from worker.documents.read import Document, read_all, read_document, read_images
+from worker.documents.read import Document, read_all, read_images
 from worker.documents.sources import DocumentFile, find_documents
 from worker.errors import DocumentRefused
 
