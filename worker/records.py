@@ -31,6 +31,12 @@ def mutable_record(cls: type[Made]) -> type[Made]:
     return _light(cls, hashed=False)
 
 
+def from_row(cls: type[Made], row: Any, **values: Any) -> Made:
+    """An instance of ``cls`` with these values, and for its other fields the columns of ``row`` of their names."""
+    columns, names = row._mapping, cls.__match_args__  # type: ignore[attr-defined]
+    return cls(**{name: columns[name] for name in names if name not in values and name in columns}, **values)
+
+
 def _light(cls: type[Made], *, hashed: bool) -> type[Made]:
     namespace, own = dict(cls.__dict__), cls.__annotations__
     given = {name: namespace.pop(name) for name in own if name in namespace}

@@ -14,6 +14,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.operations import Operation, Verb
 from worker.errors import Conflict, InputRefused, NotFound, Problem
 from worker.policy.windows import is_open, stored_windows
+from worker.records import from_row
 from worker.storage.follows.links import mark_outside
 from worker.storage.ids import id_range
 from worker.storage.jobs import lock_batch
@@ -336,18 +337,11 @@ _TELL_RUNNING = {
 
 
 def _batch(row: Row[Any]) -> Batch:
-    return Batch(
-        id=row.id,
-        key=row.key,
-        name=row.name,
+    return from_row(
+        Batch,
+        row,
         state=BatchState(row.state),
-        source=row.source,
-        created_at=row.created_at,
-        sealed_at=row.sealed_at,
-        finished_at=row.finished_at,
-        jobs=row.jobs,
         pause_code=row.pause_code if row.state == BatchState.PAUSED else None,
         pause_reason=row.pause_reason if row.state == BatchState.PAUSED else None,
-        pruned_at=row.pruned_at,
         terms={name: row._mapping[name] for name in TERMS},
     )

@@ -16,6 +16,7 @@ from worker.domain.schedules import (
     Tallies,
 )
 from worker.errors import NotFound, UnreadableRow
+from worker.records import from_row
 from worker.storage.tables.schedules import firings, schedules
 from worker.storage.types import UtcTime, storable
 from worker.storage.unreadable import readable, reading_row, unreadable
@@ -212,32 +213,12 @@ def _firings() -> Any:
 
 def _firing(row: Row[Any]) -> Firing:
     with reading_row("firings", row.id):
-        return Firing(
-            id=row.id,
-            schedule_id=row.schedule_id,
-            schedule=row.schedule,
-            fire_at=row.fire_at,
-            by_hand=row.by_hand,
-            version=row.version,
+        return from_row(
+            Firing,
+            row,
             state=FiringState(row.state),
-            tries=row.tries,
-            token=row.token,
-            batch_id=row.batch_id,
-            missed=row.missed,
-            began_at=row.began_at,
-            ended_at=row.ended_at,
-            tallies=Tallies(
-                matches=row.found,
-                new=row.new,
-                changed=row.changed,
-                retried=row.retried,
-                reused=row.reused,
-                pending=row.pending,
-                gone=row.gone,
-                unreadable=row.unreadable,
-            ),
+            tallies=from_row(Tallies, row, matches=row.found),
             report=row.report or {},
-            reason=row.reason,
         )
 
 

@@ -14,7 +14,7 @@ from worker.domain.hosts import Access, Health, Host, HostModel
 from worker.domain.runners import RunnerKey
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
-from worker.records import mutable_record, record
+from worker.records import from_row, mutable_record, record
 from worker.storage.tables import blocks, host_models, hosts, residents
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -219,8 +219,18 @@ def read_hosts(conn: Connection, now: datetime, *, cache: HostCache | None = Non
         figures = (_lasting(row), serving, residents, blocks)
         before = cache.rows.get(row.name)
         if before is None or before[0] != figures or not _lasts(before[1]):
-            disk = cache.disks[row.name]
-            before = cache.rows[row.name] = (figures, _host_row(row, now, disk, serving, residents, blocks))
+            host = from_row(
+                HostRow,
+                row,
+                host=host_of(row),
+                at=now,
+                serving=serving,
+                windows=stored_windows(row.windows),
+                disk=cache.disks[row.name],
+                residents=residents,
+                blocks=blocks,
+            )
+            before = cache.rows[row.name] = (figures, host)
         views.append(before[1])
     return views
 
@@ -228,43 +238,6 @@ def read_hosts(conn: Connection, now: datetime, *, cache: HostCache | None = Non
 def _lasts(row: HostRow) -> bool:
     """Whether time alone changes nothing of it: it has no hours, and is well."""
     return row.windows is None and not (row.quarantined_until or row.unreachable_since or row.slow_since)
-
-
-def _host_row(
-    row: Row[Any],
-    now: datetime,
-    disk: Disk,
-    serving: bool,
-    residents: Mapping[str, int | None],
-    blocks: tuple[Block, ...],
-) -> HostRow:
-    return HostRow(
-        host=host_of(row),
-        at=now,
-        kept=row.kept,
-        added_at=row.added_at,
-        serving=serving,
-        version=row.version,
-        last_seen_at=row.last_seen_at,
-        last_claim_at=row.last_claim_at,
-        error=row.error,
-        unreachable_since=row.unreachable_since,
-        slow_since=row.slow_since,
-        slow_reason=row.slow_reason,
-        quarantined_until=row.quarantined_until,
-        quarantine_reason=row.quarantine_reason,
-        resident=row.resident,
-        intent=row.intent,
-        intent_at=row.intent_at,
-        intent_until=row.intent_until,
-        intent_starved=row.intent_starved,
-        loaded_at=row.loaded_at,
-        loaded_seconds=row.loaded_seconds,
-        windows=stored_windows(row.windows),
-        disk=disk,
-        residents=residents,
-        blocks=blocks,
-    )
 
 
 _HOSTS = select(hosts).order_by(hosts.c.name)

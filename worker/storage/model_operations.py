@@ -11,6 +11,7 @@ from worker.domain.jobs import FINAL, JobState
 from worker.domain.model_operations import ModelOperation, ModelPart, ModelVerb, PartState
 from worker.errors import Conflict, NotFound
 from worker.policy.windows import is_open, stored_windows
+from worker.records import from_row
 from worker.storage.hosts import clear_block
 from worker.storage.reports import jobs_by_runner_key
 from worker.storage.tables import blocks, count_deltas, counts, hosts, operation_parts, operations
@@ -266,32 +267,17 @@ def _parts(conn: Connection, ids: Collection[int]) -> dict[int, list[Row[Any]]]:
 
 def _operation(row: Row[Any], parts: Iterable[Row[Any]]) -> ModelOperation:
     with reading_row("operations", row.id):
-        return ModelOperation(
-            id=row.id,
+        return from_row(
+            ModelOperation,
+            row,
             verb=ModelVerb(row.verb),
-            created_at=row.created_at,
             arguments=row.arguments or {},
-            principal=row.principal,
-            ended_at=row.ended_at,
             parts=tuple(_part(part, row.verb, row.arguments) for part in parts),
         )
 
 
 def _part(row: Row[Any], verb: str, arguments: Mapping[str, Any] | None) -> ModelPart:
     with reading_row("operation_parts", f"{row.operation_id} {row.host}"):
-        return ModelPart(
-            operation_id=row.operation_id,
-            verb=ModelVerb(verb),
-            host=row.host,
-            model=row.model,
-            arguments=arguments or {},
-            state=PartState(row.state),
-            step=row.step,
-            completed=row.completed,
-            total=row.total,
-            tries=row.tries,
-            next_at=row.next_at,
-            error=row.error,
-            digest=row.digest,
-            changed_at=row.changed_at,
+        return from_row(
+            ModelPart, row, verb=ModelVerb(verb), arguments=arguments or {}, state=PartState(row.state)
         )

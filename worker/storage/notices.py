@@ -9,6 +9,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.notices import Addressee, Channel, Notice, NoticeState
 from worker.errors import UnreadableRow
+from worker.records import from_row
 from worker.storage.tables import batches, notices, operations
 from worker.storage.types import UtcTime
 from worker.storage.unreadable import readable, reading_row, unreadable
@@ -169,16 +170,11 @@ def _notices() -> Select[tuple[object, ...]]:
 
 def _notice(row: Row[tuple[object, ...]]) -> Notice:
     with reading_row("notices", row.id):
-        return Notice(
-            id=row.id,
-            batch_id=row.batch_id,
+        return from_row(
+            Notice,
+            row,
             to=Addressee(Channel(row.channel), row.target, row.on_what, row.secret),
-            message_id=row.message_id,
             state=NoticeState(row.state),
-            tries=row.tries,
-            next_at=row.next_at,
-            error=row.error,
-            firing_id=row.firing_id,
         )
 
 

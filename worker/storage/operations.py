@@ -15,6 +15,7 @@ from worker.domain.numbers import count_of
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
 from worker.errors import Conflict, UnreadableRow
+from worker.records import from_row
 from worker.storage.ids import id_range
 from worker.storage.tables import operations
 from worker.storage.types import storable
@@ -163,18 +164,10 @@ def _between(whole: Range, stopped: Sequence[int]) -> Iterator[Range]:
 
 def _operation(row: Row[Any]) -> Operation:
     with reading_row("operations", row.id):
-        return Operation(
-            id=row.id,
-            batch_id=row.batch_id,
+        return from_row(
+            Operation,
+            row,
             verb=Verb(row.verb),
-            total=row.total,
-            created_at=row.created_at,
-            done=row.done,
-            running=row.running,
-            position=row.position,
             selection=None if row.selection is None else Selection.parse(row.selection),
             arguments=row.arguments or {},
-            principal=row.principal,
-            ended_at=row.ended_at,
-            error=row.error,
         )

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.jobs import JobState
 from worker.errors import NotFound
-from worker.records import record
+from worker.records import from_row, record
 from worker.storage.ids import id_range
 from worker.storage.selection import answer_terms
 from worker.storage.tables import batches, count_deltas, counts, host_models, jobs, results
@@ -299,28 +299,7 @@ def read_job(conn: Connection, job_id: int) -> JobNow:
     row = conn.execute(select(jobs).where(jobs.c.id == job_id)).first()
     if row is None:
         raise NotFound(f"no job {job_id}")
-    return JobNow(
-        id=row.id,
-        batch_id=row.batch_id,
-        custom_id=row.custom_id,
-        model=row.model,
-        state=JobState(row.state),
-        priority=row.priority,
-        runner_key=row.runner_key,
-        submitted_at=row.submitted_at,
-        eligible_at=row.eligible_at,
-        deadline=row.deadline,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        attempt=row.attempt,
-        charged=row.charged,
-        max_attempts=row.max_attempts,
-        host=row.host,
-        cancelling=row.cancel_requested_at is not None,
-        hold_code=row.hold_code,
-        hold_reason=row.hold_reason,
-        losses=row.losses,
-    )
+    return from_row(JobNow, row, state=JobState(row.state), cancelling=row.cancel_requested_at is not None)
 
 
 def jobs_named(conn: Connection, batch_id: int, custom_id: str) -> list[int]:

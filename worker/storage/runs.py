@@ -7,6 +7,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Run
+from worker.records import from_row
 from worker.storage.tables import runs
 from worker.storage.types import storable
 
@@ -58,16 +59,8 @@ def list_runs(conn: Connection, host: str | None = None, limit: int = 50) -> lis
     if host is not None:
         query = query.where(runs.c.host == host)
     return [
-        Run(
-            id=row.id,
-            host=row.host,
-            runner_key=row.runner_key,
-            reason=row.reason,
-            started_at=row.started_at,
-            load_time=None if row.load_seconds is None else timedelta(seconds=row.load_seconds),
-            ended_at=row.ended_at,
-            jobs=row.jobs,
-            error=row.error,
+        from_row(
+            Run, row, load_time=None if row.load_seconds is None else timedelta(seconds=row.load_seconds)
         )
         for row in conn.execute(query)
     ]

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from worker.domain.schedules import (
     ScheduleDocument,
 )
-from worker.records import record
+from worker.records import from_row, record
 from worker.storage.firing_documents import flawed
 from worker.storage.picking import in_batch
 from worker.storage.tables import jobs, payloads, results
@@ -73,22 +73,15 @@ def list_documents(conn: Connection, schedule_id: int) -> dict[Key, ScheduleDocu
 
 def _document(row: Any) -> ScheduleDocument:
     answered = row.fresh_job is not None
-    return ScheduleDocument(
-        custom_id=row.custom_id,
-        model=row.model,
-        path=row.path,
-        sha256=row.sha256,
-        fingerprint=row.fingerprint,
-        asked_batch=row.asked_batch,
-        asked_job=row.asked_job,
+    return from_row(
+        ScheduleDocument,
+        row,
         answered_job=row.fresh_job if answered else row.answered_job,
         answered=row.fingerprint if answered else row.answered,
         digest=row.fresh_digest if answered else row.digest,
         gone=row.gone_at is not None,
         flawed=bool(row.fresh_flawed if answered else row.flawed),
         pending=bool(row.pending),
-        firing_id=row.firing_id,
-        change=row.change,
     )
 
 

@@ -14,6 +14,7 @@ from worker.domain.schedules import (
     ScheduleSpec,
 )
 from worker.errors import Conflict, NotFound, UnreadableRow
+from worker.records import from_row
 from worker.storage.tables.schedules import firings, schedules
 from worker.storage.types import UtcTime, storable
 from worker.storage.unreadable import readable, reading_row, unreadable
@@ -160,17 +161,7 @@ def _unknown(name: str) -> NotFound:
 
 def _schedule(row: Row[Any]) -> Schedule:
     with reading_row("schedules", row.name):
-        return Schedule(
-            id=row.id,
-            name=row.name,
-            version=row.version,
-            spec=ScheduleSpec.parse(row.spec),
-            next_at=row.next_at,
-            added_at=row.added_at,
-            changed_at=row.changed_at,
-            paused_at=row.paused_at,
-            paused_reason=row.paused_reason,
-        )
+        return from_row(Schedule, row, spec=ScheduleSpec.parse(row.spec))
 
 
 def unreadable_schedules(conn: Connection) -> list[UnreadableRow]:
