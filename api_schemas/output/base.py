@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter
 
@@ -21,6 +21,12 @@ class Output(BaseModel):
     """A shape that is shown."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+    @classmethod
+    def from_value(cls, value: object, **fields: Any) -> Self:
+        """The shape with these fields; its others are the attributes of ``value`` of their names."""
+        rest = {name: getattr(value, name) for name in cls.model_fields if name not in fields}
+        return cls(**rest, **fields)
 
 
 _ANY: TypeAdapter[Any] = TypeAdapter(Any)

@@ -11,20 +11,13 @@ from worker.domain.operations import Operation
 def batch_output(progress: BatchProgress) -> BatchOutput:
     """A batch, and its jobs by state."""
     batch = progress.batch
-    return BatchOutput(
+    return BatchOutput.from_value(
+        batch,
         batch=batch.id,
-        key=batch.key,
-        name=batch.name,
-        state=str(batch.state),
-        pause_code=batch.pause_code,
-        pause_reason=batch.pause_reason,
         total=progress.total,
         done=progress.done,
         counts={str(state): n for state, n in progress.counts.items()},
         claimed=progress.claimed,
-        created_at=batch.created_at,
-        finished_at=batch.finished_at,
-        pruned_at=batch.pruned_at,
         terms={name: value for name, value in batch.terms.items() if value is not None},
         operation=None if progress.operation is None else operation_output(progress.operation),
     )
@@ -32,14 +25,7 @@ def batch_output(progress: BatchProgress) -> BatchOutput:
 
 def operation_output(operation: Operation) -> OperationOutput:
     """A decision about many jobs."""
-    return OperationOutput(
-        verb=str(operation.verb),
-        total=operation.total,
-        done=operation.done,
-        principal=operation.principal,
-        created_at=operation.created_at,
-        error=operation.error,
-    )
+    return OperationOutput.from_value(operation)
 
 
 def notices_output(notices: Iterable[Notice]) -> list[NoticeOutput]:

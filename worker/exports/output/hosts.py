@@ -19,7 +19,8 @@ from worker.storage.host_rows import HostRow
 def host_output(row: HostRow) -> HostOutput:
     """A host, without the secrets in its address."""
     host = row.host
-    return HostOutput(
+    return HostOutput.from_value(
+        row,
         name=host.name,
         url=masked(host.url),
         slots=host.slots,
@@ -29,19 +30,9 @@ def host_output(row: HostRow) -> HostOutput:
         memory=host.memory,
         access=None if host.access.stored is None else dict(host.access.stored),
         draining=host.draining,
-        window=row.window,
-        opens_at=row.opens_at,
-        health=str(row.health),
-        health_reason=row.health_reason,
-        quarantined_until=row.quarantined_until,
-        version=row.version,
-        resident=row.resident,
         residents=sorted(row.residents),
         loading=row.intent,
-        serving=row.serving,
         models=sorted(row.models),
-        last_seen_at=row.last_seen_at,
-        error=row.error,
     )
 
 
@@ -57,14 +48,8 @@ def host_loaded_output(
 def runs_output(runs: Iterable[Run]) -> list[HostRunOutput]:
     """What a host loaded."""
     return [
-        HostRunOutput(
-            runner_key=run.runner_key,
-            reason=run.reason,
-            started_at=run.started_at,
-            ended_at=run.ended_at,
-            load_seconds=None if run.load_time is None else run.load_time.total_seconds(),
-            jobs=run.jobs,
-            error=run.error,
+        HostRunOutput.from_value(
+            run, load_seconds=None if run.load_time is None else run.load_time.total_seconds()
         )
         for run in runs
     ]

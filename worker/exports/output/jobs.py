@@ -8,17 +8,7 @@ from worker.storage.reports import JobLine
 
 def job_output(job: JobLine) -> JobOutput:
     """A job of a list."""
-    return JobOutput(
-        batch=job.batch_id,
-        job=job.job_id,
-        custom_id=job.custom_id,
-        model=job.model,
-        state=str(job.state),
-        host=job.host,
-        attempts=job.attempts,
-        code=job.code,
-        message=job.message,
-    )
+    return JobOutput.from_value(job, batch=job.batch_id, job=job.job_id)
 
 
 def explained_output(explained: Explained) -> ExplainedOutput:
@@ -30,17 +20,7 @@ def explained_output(explained: Explained) -> ExplainedOutput:
         state=explained.state,
         sentences=list(explained.sentences),
         attempts=[
-            AttemptOutput(
-                attempt=attempt.attempt,
-                host=attempt.host,
-                started_at=attempt.started_at,
-                ended_at=attempt.ended_at,
-                outcome=str(attempt.outcome),
-                charged=attempt.charged,
-                code=attempt.error_code,
-                message=attempt.error_message,
-                partial=attempt.partial,
-            )
+            AttemptOutput.from_value(attempt, code=attempt.error_code, message=attempt.error_message)
             for attempt in explained.attempts
         ],
     )
@@ -49,14 +29,11 @@ def explained_output(explained: Explained) -> ExplainedOutput:
 def hits_output(result: SearchResult) -> HitsOutput:
     """What a search matched."""
     hits = [
-        HitOutput(
+        HitOutput.from_value(
+            hit.text,
             batch=hit.text.batch_id,
             batch_name=hit.text.batch,
             job=hit.text.job_id,
-            custom_id=hit.text.custom_id,
-            model=hit.text.model,
-            state=hit.text.state,
-            finished_at=hit.text.finished_at,
             field=hit.field,
             snippet=hit.snippet,
         )

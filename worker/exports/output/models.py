@@ -38,37 +38,18 @@ def fleet_model_output(model: FleetModel) -> FleetModelOutput:
 
 def model_operation_output(operation: ModelOperation) -> ModelOperationOutput:
     """An operation on models, and how far it has come."""
-    return ModelOperationOutput(
+    return ModelOperationOutput.from_value(
+        operation,
         operation=operation.id,
-        verb=str(operation.verb),
-        state=operation.state,
         source=operation.arguments.get("source"),
         total=len(operation.parts),
-        done=operation.done,
-        principal=operation.principal,
-        created_at=operation.created_at,
-        ended_at=operation.ended_at,
         parts=[part_output(part) for part in operation.parts],
     )
 
 
 def part_output(part: ModelPart) -> ModelPartOutput:
     """What an operation does with one model on one host."""
-    return ModelPartOutput(
-        operation=part.operation_id,
-        verb=str(part.verb),
-        host=part.host,
-        model=part.model,
-        state=str(part.state),
-        step=part.step,
-        completed=part.completed,
-        total=part.total,
-        tries=part.tries,
-        next_at=part.next_at,
-        error=part.error,
-        digest=part.digest,
-        changed_at=part.changed_at,
-    )
+    return ModelPartOutput.from_value(part, operation=part.operation_id)
 
 
 def model_details_output(model: FleetModel, host: str, details: Mapping[str, Any]) -> ModelDetailsOutput:

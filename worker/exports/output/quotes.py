@@ -15,9 +15,8 @@ from worker.quote.quote import Quoted
 def quote_output(quoted: Quoted, deadline: datetime | None, *, sampled: int = 0) -> QuoteOutput:
     """What jobs are expected to take, ``sampled`` of them known."""
     quote = quoted.quote
-    return QuoteOutput(
-        at=quoted.at,
-        jobs=quoted.jobs,
+    return QuoteOutput.from_value(
+        quoted,
         sampled=sampled,
         jobs_before=quoted.before,
         jobs_beside=quoted.beside,
@@ -28,9 +27,7 @@ def quote_output(quoted: Quoted, deadline: datetime | None, *, sampled: int = 0)
         done_at=QuotedTimesOutput(low=quoted.low, expected=quoted.expected, high=quoted.high),
         deadline=deadline,
         in_time=None if deadline is None else quoted.meets(deadline),
-        guessed=list(quoted.guessed),
         unplaced=list(quote.unplaced),
-        advice=quoted.advice,
         hosts=[
             QuotedHostOutput(
                 host=host.host,

@@ -19,17 +19,13 @@ def report_output(report: Report, price: float | None) -> ReportOutput:
             cost=None if price is None or figures.kwh is None else figures.kwh * price,
         )
 
-    return ReportOutput(
-        at=report.at,
-        by=str(report.by),
+    return ReportOutput.from_value(
+        report,
         batches=sorted(report.batches),
-        since=report.since,
-        until=report.until,
         lines=[line(figures) for figures in report.figures.lines],
         total=line(report.figures.total),
         failures=dict(report.failures),
         hosts_without_watts=list(report.figures.unknown_power),
         batch_lines=[dict(row) for row in report.batch_lines],
-        more_batches=report.more_batches,
         schedules=[dict(row) for row in report.schedule_lines],
     )

@@ -10,14 +10,11 @@ from worker.schedules.answers import Written
 
 def schedule_output(schedule: Schedule) -> ScheduleOutput:
     """A schedule, and when it fires next."""
-    return ScheduleOutput(
-        name=schedule.name,
-        version=schedule.version,
+    return ScheduleOutput.from_value(
+        schedule,
         spec=schedule.spec.plain,
         roots=list(schedule.spec.roots),
-        next_at=schedule.next_at,
         paused=schedule.paused_at is not None,
-        paused_reason=schedule.paused_reason,
     )
 
 
