@@ -36,14 +36,11 @@ from api_schemas.shapes import GENERATE, LineShape, shape_of
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What holds for every line that says nothing else. ``options`` fill gaps one by one.
-
-    ``system`` and ``template`` do not reach a line with ``raw``, which excludes them.
-    """
+    """What holds for every line that says nothing else. ``options`` fill gaps one by one; ``system`` does not reach a line with
+    ``raw``, which excludes it."""
 
     model: str | None = None
     system: str | None = None
-    template: str | None = None
     format: str | Mapping[str, Any] | None = None
     repairs: int | None = None
     """Of a line that has a ``format``."""
@@ -52,7 +49,6 @@ class JobDefaults:
     think: bool | str | None = None
     keep_alive: int | float | str | None = None
     truncate: bool | None = None
-    shift: bool | None = None
     priority: PriorityName | None = None
     """A line that says nothing either is normal."""
     deadline: datetime | None = None
@@ -60,17 +56,6 @@ class JobDefaults:
     """Of a line that has a deadline."""
     reuse: bool | Literal["any"] | None = None
     """Take the stored answer to the same request; any: also where asking again would say something else."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long a line and its texts may be, in bytes of UTF-8."""
-
-    max_prompt_bytes: int = 4 * 1024 * 1024
-    """Of each of prompt, system, template and suffix."""
-    max_line_bytes: int = 64 * 1024 * 1024
-    """Of the whole line, images included."""
-    max_metadata_bytes: int = 8 * 1024 * 1024
 
 
 class ParsedLine(NamedTuple):
@@ -107,7 +92,11 @@ class ParsedLine(NamedTuple):
 
 NO_DEFAULTS = JobDefaults()
 """Lines say all themselves; this very value is recognised at once."""
-_NO_LIMITS = Limits()
+MAX_PROMPT_BYTES = 4 * 1024 * 1024
+"""Of each of prompt, system, template and suffix, in UTF-8."""
+MAX_LINE_BYTES = 64 * 1024 * 1024
+"""Of the whole line, images included."""
+MAX_METADATA_BYTES = 8 * 1024 * 1024
 _FEW_VALUES = 10_000
 _SMALL = 64 * 1024
 _KIND = re.compile(rb'"kind"\s*:\s*"([a-z_]{1,40})"')
@@ -118,7 +107,6 @@ def read_job_line(
     *,
     line: int,
     defaults: JobDefaults = NO_DEFAULTS,
-    limits: Limits = _NO_LIMITS,
     shapes: Sequence[LineShape] = (GENERATE,),
 ) -> ParsedLine | list[LineProblem]:
     """The job on line ``line`` (from 1), or everything that is wrong with it.
@@ -132,27 +120,27 @@ def read_job_line(
         try:
             data = raw.encode()
         except UnicodeEncodeError:
-            return _read_carefully(raw, line, defaults, limits, shapes)
+            return _read_carefully(raw, line, defaults, shapes)
     else:
         data = raw
-    if len(data) > limits.max_line_bytes:
-        message = f"{len(data):,} bytes, a line may have at most {limits.max_line_bytes:,}"
+    if len(data) > MAX_LINE_BYTES:
+        message = f"{len(data):,} bytes, a line may have at most {MAX_LINE_BYTES:,}"
         return [LineProblem(line, "", "too_large", message)]
     if len(data) > _SMALL and (many := values_of(data)) > _FEW_VALUES:
         if many > MOST_VALUES:
             message = f"more than {MOST_VALUES:,} values, which is the most that a line may have"
             return [LineProblem(line, "", "too_large", message)]
-        return _read_carefully(data, line, defaults, limits, shapes)
+        return _read_carefully(data, line, defaults, shapes)
     if b"\\u0000" in data or b"NaN" in data or b"Infinity" in data:
-        return _read_carefully(data, line, defaults, limits, shapes)
+        return _read_carefully(data, line, defaults, shapes)
     shape = _probable(data, shapes)
     try:
         job = shape.read(data)
     except ValidationError:
-        return _read_carefully(data, line, defaults, limits, shapes)
+        return _read_carefully(data, line, defaults, shapes)
     if most_names(data) > _names_of(job) and repeated_name(data) is not None:
-        return _read_carefully(data, line, defaults, limits, shapes)
-    return _finish(shape, job, line, defaults, limits, len(data), ())
+        return _read_carefully(data, line, defaults, shapes)
+    return _finish(shape, job, line, defaults, len(data), ())
 
 
 def _probable(data: bytes, shapes: Sequence[LineShape]) -> LineShape:
@@ -225,7 +213,6 @@ def _finish(
     job: BaseModel,
     line: int,
     defaults: JobDefaults,
-    limits: Limits,
     size: int,
     notes: tuple[str, ...],
 ) -> ParsedLine | list[LineProblem]:
@@ -261,10 +248,10 @@ def _finish(
     after = parents_of(fields["after"])
     if after or (names.follows and any(fields.get(name) is not None for name in CHAIN_FIELDS)):
         problems += chain_problems(shape, fields, request, after, line)
-    if size > limits.max_prompt_bytes:
-        problems += too_large(shape, fields, limits.max_prompt_bytes, line)
-    if size > limits.max_metadata_bytes and fields["metadata"] is not None:
-        problems += too_much_metadata(fields["metadata"], limits.max_metadata_bytes, line)
+    if size > MAX_PROMPT_BYTES:
+        problems += too_large(shape, fields, MAX_PROMPT_BYTES, line)
+    if size > MAX_METADATA_BYTES and fields["metadata"] is not None:
+        problems += too_much_metadata(fields["metadata"], MAX_METADATA_BYTES, line)
     if problems or model is None:
         return problems
     return ParsedLine(
@@ -332,11 +319,11 @@ def _takes(request: Mapping[str, Any], name: str) -> bool:
     """Whether a default reaches a line: ``raw`` excludes some, and some mean nothing without a ``format``."""
     if name == "repairs":
         return "format" in request
-    return not (request.get("raw") and name in ("system", "template"))
+    return not (request.get("raw") and name == "system")
 
 
 def _read_carefully(
-    raw: bytes | str, line: int, defaults: JobDefaults, limits: Limits, shapes: Sequence[LineShape]
+    raw: bytes | str, line: int, defaults: JobDefaults, shapes: Sequence[LineShape]
 ) -> ParsedLine | list[LineProblem]:
     """Read a line that is wrong or odd: repair what may be repaired, name what may not."""
     value = _load(raw, line)
@@ -360,7 +347,7 @@ def _read_carefully(
         return [LineProblem(line, error.field, "invalid_json", f"{error.field}: {error}")]
     except ValidationError as error:
         return problems_of(error, line, shape.fields)
-    return _finish(shape, job, line, defaults, limits, len(text) * 4, repair.notes())
+    return _finish(shape, job, line, defaults, len(text) * 4, repair.notes())
 
 
 def _load(raw: bytes | str, line: int) -> dict[str, Any] | LineProblem:

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 
-from api_schemas import submit_message
+from api_schemas import jobs, submit_message
 from api_schemas.formats import LONGEST_SCHEMA
 from api_schemas.generate import MOST_CONTEXT, MOST_IMAGES
 from api_schemas.job_line import LONGEST_MODEL
 from api_schemas.job_problems import MOST_PROBLEMS
-from api_schemas.jobs import Limits
 from api_schemas.line_bounds import MOST_FIELDS, MOST_VALUES
 from api_schemas.options import MOST_STOPS
 from worker.documents import encodings, packed, parquet, row, sandbox, templates
@@ -28,7 +27,7 @@ FILE = "the input is refused"
 ROW = "the row is refused by its line"
 HOST = "`bad_reply`: not charged, the host steps back"
 
-_line, _bounds = Limits(), Bounds()
+_bounds = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +62,7 @@ def limits() -> list[Limit]:
             "unpack it yourself",
             FILE,
         ),
-        Limit("one line of JSONL", _size(_line.max_line_bytes), FIXED, JOB),
+        Limit("one line of JSONL", _size(jobs.MAX_LINE_BYTES), FIXED, JOB),
         Limit(
             "one row of CSV",
             f"{row.LINE_LIMIT // 2**20} million characters (2²⁰ each)",
@@ -111,10 +110,8 @@ def limits() -> list[Limit]:
         ),
         Limit("loops and calls of one rendering", f"{sandbox.STEP_LIMIT:,}", FIXED, ROW),
         Limit("a whole number in a template", f"{sandbox.BITS_LIMIT:,} bits", FIXED, ROW),
-        Limit(
-            "`prompt`, `system`, `template`, `suffix`", f"{_size(_line.max_prompt_bytes)} each", FIXED, JOB
-        ),
-        Limit("`metadata`", _size(_line.max_metadata_bytes), FIXED, JOB),
+        Limit("`prompt`, `system`, `template`, `suffix`", f"{_size(jobs.MAX_PROMPT_BYTES)} each", FIXED, JOB),
+        Limit("`metadata`", _size(jobs.MAX_METADATA_BYTES), FIXED, JOB),
         Limit("`custom_id`", "200 characters", FIXED, JOB),
         Limit("`model`", f"{LONGEST_MODEL} characters", FIXED, JOB),
         Limit(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from api_schemas.job_line import FIELDS
 from api_schemas.job_problems import MOST_PROBLEMS, PROBLEM_CODES, LineProblem
-from api_schemas.jobs import JobDefaults, Limits, ParsedLine, read_job_line
+from api_schemas.jobs import JobDefaults, ParsedLine, read_job_line
 from api_schemas.options import Options
 
 DEFAULTS = JobDefaults(model="m")
@@ -168,11 +168,14 @@ def test_a_line_that_bites_is_refused_soon_by_field_and_in_little_memory(bite: s
 
 
 @pytest.mark.fault(26)
-def test_a_line_over_the_limit_is_refused_before_anything_is_made_of_it() -> None:
+def test_a_line_over_the_limit_is_refused_before_anything_is_made_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("api_schemas.jobs.MAX_LINE_BYTES", MB)
     raw = b'{"prompt":"' + b"x" * (2 * MB) + b'"}'
     tracemalloc.start()
 
-    found = read_job_line(raw, line=3, defaults=DEFAULTS, limits=Limits(max_line_bytes=MB))
+    found = read_job_line(raw, line=3, defaults=DEFAULTS)
 
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from api_schemas.jobs import (
     JobDefaults,
-    Limits,
     ParsedLine,
     check_defaults,
     read_job_line,
@@ -142,7 +141,7 @@ def test_defaults_fill_gaps_only_and_options_one_by_one() -> None:
 
 
 def test_a_raw_line_takes_no_default_that_it_excludes() -> None:
-    defaults = JobDefaults(system="Be brief.", template="{{ .Prompt }}", think=False)
+    defaults = JobDefaults(system="Be brief.", think=False)
 
     assert read(line(raw=True), defaults=defaults).request == {
         "raw": True,
@@ -317,15 +316,19 @@ def test_a_prompt_over_the_limit_is_refused_with_its_size() -> None:
 
 
 @pytest.mark.parametrize("odd", ["", "\x00"])
-def test_sizes_are_counted_in_bytes_of_utf8(odd: str) -> None:
+def test_sizes_are_counted_in_bytes_of_utf8(odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = json.dumps({"model": "m", "prompt": "中" * 10 + odd, "metadata": {"filler": "x" * 40}})
 
-    assert read(raw, limits=Limits(max_prompt_bytes=33)).prompt.startswith("中")
-    assert only(raw, limits=Limits(max_prompt_bytes=29))[1] == "too_large"
+    monkeypatch.setattr("api_schemas.jobs.MAX_PROMPT_BYTES", 33)
+    assert read(raw).prompt.startswith("中")
+    monkeypatch.setattr("api_schemas.jobs.MAX_PROMPT_BYTES", 29)
+    assert only(raw)[1] == "too_large"
 
 
-def test_a_line_over_the_limit_is_refused_unread() -> None:
-    assert only(b"{" * 1001, limits=Limits(max_line_bytes=1000)) == (
+def test_a_line_over_the_limit_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api_schemas.jobs.MAX_LINE_BYTES", 1000)
+
+    assert only(b"{" * 1001) == (
         "",
         "too_large",
         "1,001 bytes, a line may have at most 1,000",
