@@ -19,6 +19,8 @@ from tests import leaks, state_writer
 from tests.processes import Processes
 from tests.servers import postgres_server, redis_server
 from tests.servers.cleaned import Cleaned
+from worker.clock import Clock
+from worker.storage.engine import Database, open_database
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -200,3 +202,17 @@ def migrated_sqlite_url(_migrated_sqlite: Path, tmp_path: Path) -> str:
 def migrated_url(request: pytest.FixtureRequest) -> str:
     """A database of either kind at the newest revision."""
     return str(request.getfixturevalue(f"migrated_{request.param}_url"))
+
+
+@pytest.fixture
+def database(migrated_url: str) -> Iterator[Database]:
+    """The same, open."""
+    database = open_database(migrated_url)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def clock(database: Database) -> Clock:
+    """The clock of the database."""
+    return database.clock()

@@ -4,7 +4,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -32,7 +32,7 @@ from worker.serving.session import ServingContext
 from worker.serving.spool import Spool
 from worker.storage.batches import create_batch
 from worker.storage.claims import claim_jobs
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
 from worker.storage.hosts import add_host
 from worker.storage.ids import job_id
@@ -40,18 +40,6 @@ from worker.storage.jobs import insert_jobs
 from worker.storage.results import list_attempts
 
 SECONDS = 5.0
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def cancel(database: Database, clock: Clock, batch: Batch) -> None:

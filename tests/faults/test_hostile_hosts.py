@@ -3,7 +3,7 @@
 import resource
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -36,7 +36,7 @@ from worker.serving.history import HostHistory
 from worker.serving.loop import serve_host
 from worker.serving.pace import Paces
 from worker.serving.session import ServingContext
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.ids import job_id
 from worker.storage.results import AttemptRow, iter_results, list_attempts
@@ -46,18 +46,6 @@ BRIEF = replace(PATIENT, unload=0.3)
 TOTAL_ALONE = replace(DEADLINES, first_byte=20, silence=20)
 """For a test of the deadline of the whole answer: on a busy machine a first byte may take its time."""
 SMALL = Bounds(line_bytes=100_000, reply_bytes=200_000, probe_bytes=1_000_000)
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def attempts_of(database: Database, batch: int, seq: int = 1) -> list[AttemptRow]:

@@ -30,7 +30,7 @@ from worker.serving.history import HostHistory
 from worker.serving.loop import PassResult, serve_host
 from worker.serving.pace import Paces
 from worker.serving.session import ServingContext
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, resume_host
 from worker.storage.ids import job_id
@@ -41,18 +41,6 @@ QUICK = Deadlines(
 )
 PATIENT = replace(TENTH, linger=0.2, lease=1.5, renew=0.5)
 """A host steps back for a third of the lease at most."""
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 class Serving:

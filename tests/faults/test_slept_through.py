@@ -1,7 +1,6 @@
 """A worker whose leases were ended while it generated."""
 
 import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,23 +13,11 @@ from worker.clock import Clock
 from worker.domain.batches import Batch
 from worker.domain.jobs import JobState
 from worker.serving.loop import PassResult
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.ids import job_id
 from worker.storage.jobs import promote_due
 from worker.storage.rescues import rescue_stale
 from worker.storage.results import list_attempts
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 @pytest.mark.fault(3)

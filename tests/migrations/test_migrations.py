@@ -15,7 +15,7 @@ from sqlalchemy import LargeBinary, bindparam, inspect, text
 
 from worker.domain.hosts import Host, HostModel
 from worker.storage.batches import create_batch
-from worker.storage.engine import Connection, open_database
+from worker.storage.engine import Connection, Database, open_database
 from worker.storage.host_rows import read_hosts
 from worker.storage.hosts import add_host, record_probe
 from worker.storage.migrate import HEAD, revision, run_migrations, scripts, upgrade
@@ -112,9 +112,8 @@ def test_what_hosts_have_on_disk_is_kept_by_the_upgrade(database_url: str) -> No
 
 
 def test_what_a_worker_of_the_version_before_saw_holds_until_a_newer_one_has_looked(
-    migrated_url: str,
+    database: Database,
 ) -> None:
-    database = open_database(migrated_url)
     now = database.clock().now()
 
     def models(conn: Connection) -> frozenset[str]:
@@ -129,11 +128,11 @@ def test_what_a_worker_of_the_version_before_saw_holds_until_a_newer_one_has_loo
         record_probe(conn, "gpu-1", version="0.30", models=[HostModel("old:1", "d", False, None)], now=now)
 
         assert [before, beside, models(conn)] == [frozenset({name}) for name in ("old:1", "new:1", "old:1")]
-    database.close()
 
 
-def test_contexts_that_were_stored_deflated_are_readable_after_the_upgrade(migrated_url: str) -> None:
-    database = open_database(migrated_url)
+def test_contexts_that_were_stored_deflated_are_readable_after_the_upgrade(
+    migrated_url: str, database: Database
+) -> None:
     words = struct.pack("<3H", 7, 65_535, 0)
     stored = [(2, words), (0, b"[4294967296, 1]"), (0, b"[-1]"), (1, b"")]
     with database.write() as conn:
@@ -156,7 +155,6 @@ def test_contexts_that_were_stored_deflated_are_readable_after_the_upgrade(migra
     upgrade(migrated_url)
     with database.read() as conn:
         assert [(row[0], row[1], json.loads(row[2])) for row in conn.execute(text(query))] == readable
-    database.close()
 
 
 _JOB = text(

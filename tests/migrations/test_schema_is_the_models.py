@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 from sqlalchemy.engine import Connection
 
 from worker.errors import SchemaOutdated
-from worker.storage.engine import open_database
+from worker.storage.engine import Database, open_database
 from worker.storage.migrate import HEAD, check_schema, run_migrations, upgrade
 from worker.storage.words import OURS
 
@@ -44,8 +44,7 @@ def rows(url: str) -> Mapping[str, list[tuple[object, ...]]]:
     return {name: there for name, there in found.items() if there}
 
 
-def test_a_database_of_a_newer_version_is_left_alone(migrated_url: str) -> None:
-    database = open_database(migrated_url)
+def test_a_database_of_a_newer_version_is_left_alone(migrated_url: str, database: Database) -> None:
     with database.write() as conn:
         conn.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
@@ -53,8 +52,6 @@ def test_a_database_of_a_newer_version_is_left_alone(migrated_url: str) -> None:
         check_schema(database)
     with pytest.raises(SchemaOutdated, match=f"knows {HEAD}"):
         upgrade(migrated_url)
-
-    database.close()
 
 
 def catalog(url: str) -> Mapping[str, str]:

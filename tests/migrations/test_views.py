@@ -18,13 +18,6 @@ RUNS = "SELECT id AS run, host, runner_key, reason, started_at, load_seconds, en
 
 
 @pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def postgres(migrated_postgres_url: str) -> Iterator[Database]:
     opened = open_database(migrated_postgres_url)
     yield opened

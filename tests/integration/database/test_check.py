@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -18,7 +17,7 @@ from worker.errors import Code
 from worker.storage.batches import finish_batches
 from worker.storage.check import INVARIANTS, check_database
 from worker.storage.counts import fold_counts
-from worker.storage.engine import open_database
+from worker.storage.engine import Database
 from worker.storage.firings import open_firing
 from worker.storage.hosts import add_host
 from worker.storage.schedules import add_schedule
@@ -26,9 +25,8 @@ from worker.storage.tables.schedules import schedule_answers, schedule_documents
 
 
 @pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
+def store(database: Database) -> Store:
     """One of each kind: answered, failed, held, running, queued, and a finished batch."""
-    database = open_database(migrated_url)
     with database.write() as conn:
         add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
     store = Store(database)
@@ -50,8 +48,7 @@ def store(migrated_url: str) -> Iterator[Store]:
     store.finish(one)
     store.finish(two, Failed(Code.CONTEXT_OVERFLOW, "6,000 tokens"))
     store.finish(three, Held(Code.RUNNER_DIED, "three times"))
-    yield store
-    database.close()
+    return store
 
 
 def broken(store: Store) -> dict[str, int]:

@@ -1,7 +1,6 @@
 """Messages of Celery producers: one batch whatever happens to them, and a reason for each that cannot be taken."""
 
 import itertools
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +15,9 @@ from worker.domain.selection import Selection
 from worker.errors import DatabaseUnavailable
 from worker.exports.results import result_lines
 from worker.storage.batches import batch_of_key
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.refusals import list_rejects
 from worker.storage.tables import submission_parts
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    found = open_database(migrated_url)
-    yield found
-    found.close()
 
 
 def jobs(first: int, last: int) -> list[dict[str, Any]]:

@@ -1,19 +1,11 @@
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 
 from tests.clocks import FakeClock
 from worker.maintenance.heart import Heart
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.pulses import PROBE, probe, read_pulses, record_pulse, take_turn
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    database = open_database(migrated_url)
-    yield database
-    database.close()
 
 
 @pytest.fixture

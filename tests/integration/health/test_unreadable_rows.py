@@ -4,7 +4,6 @@ from pathlib import Path
 
 from tests.integration.maintenance.test_unreadable_rows import NEWER_FORM, UNKNOWN_ZONE, sealed, set_json
 from tests.integration.storage.conftest import Store
-from tests.integration.storage.conftest import store as store
 from worker.domain.health import HealthLimits
 from worker.domain.schedules import ScheduleSpec
 from worker.health.facts import Place, gather

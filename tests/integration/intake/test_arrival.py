@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,22 +23,10 @@ from worker.exports.results import result_lines
 from worker.maintenance.actions import cancel_jobs
 from worker.storage.claims import claim_jobs
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
 
 ASKED = Submission(prompt="Sell {{ title }}", id_column="sku", models=("m:1",))
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
-def clock(database: Database) -> Clock:
-    return database.clock()
 
 
 def table(path: Path, rows: dict[str, str], encoding: str = "utf-8") -> Path:

@@ -1,7 +1,6 @@
 """When jobs are wanted, said with them or later, and what happens when that time passes. On both databases."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,13 @@ from worker.door.rows import content_key
 from worker.door.submit import Receipt
 from worker.errors import Code
 from worker.storage.batches import finish_batches, get_batch
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.jobs import expire_due
 from worker.storage.types import UtcTime
 
 SIX = datetime(2036, 12, 1, 6, 0, tzinfo=UTC)
 EIGHT = SIX + timedelta(hours=2)
 OWN = SIX + timedelta(days=1)
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

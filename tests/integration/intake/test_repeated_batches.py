@@ -1,7 +1,7 @@
 """An input that is a batch already: what a command gives is applied to that batch, or refused by its name. On both databases."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,10 @@ from worker.errors import Code, InputRefused, Problem
 from worker.exports.output.batches import batch_output
 from worker.storage.actions import hold_some
 from worker.storage.counts import batch_progress
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 
 PLAIN = Submission(models=("m:1",))
 LINES = ({"prompt": "a"}, {"prompt": "b", "priority": "bulk"}, {"prompt": "c", "options": {"seed": 7}})
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    opened = open_database(migrated_url)
-    yield opened
-    opened.close()
 
 
 def written(path: Path, *more: str) -> Path:

@@ -11,7 +11,6 @@ from sqlalchemy import event, text
 
 from tests.clocks import FakeClock
 from tests.integration.storage.conftest import NOW, Store, new_job
-from tests.integration.storage.conftest import store as store
 from worker.dispatch.services import batch_services, fleet_services, urgent_services
 from worker.maintenance.hold import hosts_to_wake
 from worker.maintenance.keeping import due_batches, prune_due

@@ -1,7 +1,6 @@
 """Services run, fail and are counted each on its own, and the pulse of their pool says which of them fail."""
 
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -11,15 +10,8 @@ from worker.maintenance.background import Background
 from worker.maintenance.heart import Heart
 from worker.maintenance.runner import REPORT_AGAIN, Runner
 from worker.maintenance.service import Counts, Service, each
-from worker.storage.engine import Database, open_database
+from worker.storage.engine import Database
 from worker.storage.pulses import read_pulses
-
-
-@pytest.fixture
-def database(migrated_url: str) -> Iterator[Database]:
-    database = open_database(migrated_url)
-    yield database
-    database.close()
 
 
 class Faulty:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, cancel_batch, new_job, store
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, new_job
 from tests.servers.pinged import pinged_here
 from tests.servers.smtp import mail_server_here
 from worker.domain.attempts import Failed
@@ -18,8 +18,6 @@ from worker.errors import Code, SettingsRefused
 from worker.reports.notices import Delivered, check_addressee, deliver_notices
 from worker.storage.batches import finish_batches
 from worker.storage.notices import due_notices, list_notices, promise_notices, take_notice
-
-__all__ = ["store"]
 
 MEANS = Means(Telling(), commands=True)
 

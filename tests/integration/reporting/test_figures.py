@@ -2,7 +2,6 @@
 
 import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +21,7 @@ from worker.errors import Code, NotFound
 from worker.exports.output.reports import report_output
 from worker.reports.report import By, Report, make_report
 from worker.schedules.spec import spec_of
-from worker.storage.engine import open_database
+from worker.storage.engine import Database, open_database
 from worker.storage.figures import powers, set_power
 from worker.storage.hosts import add_host
 from worker.storage.rollups import add_load
@@ -33,8 +32,7 @@ TWO = datetime(2026, 11, 23, 2, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
+def store(database: Database) -> Store:
     store = Store(database, now=TWO + timedelta(minutes=10))
     with database.write() as conn:
         add_host(conn, Host("gpu-1", "http://gpu-1:11434", 2), now=TWO)
@@ -48,8 +46,7 @@ def store(migrated_url: str) -> Iterator[Store]:
             job, Succeeded(a_result(prompt_eval_seconds=10.0, eval_seconds=30.0, output_tokens=1200))
         )
     store.finish(three, Failed(Code.INVALID_REQUEST, "no"))
-    yield store
-    database.close()
+    return store
 
 
 def made(store: Store, *references: str, by: By = By.MODEL, **more: object) -> Report:

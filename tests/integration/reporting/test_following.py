@@ -2,7 +2,6 @@
 
 import json
 import threading
-from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -24,15 +23,6 @@ from worker.storage.hosts import add_host
 from worker.storage.leases import mark_in_slot
 from worker.storage.paces import StoredPace, save_paces
 from worker.storage.tables import hosts
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 def came(store: Store, after: int = 0, **chosen: object) -> list[tuple[int, str]]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,26 +13,14 @@ from sqlalchemy import text
 from typer.testing import CliRunner
 from typer.testing import Result as CliResult
 
-from tests.integration.storage.conftest import NOW, Store, a_result, new_job
+from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.cli.main import app
 from worker.domain.attempts import Failed, Succeeded
-from worker.domain.hosts import Host
 from worker.domain.jobs import Priority
 from worker.errors import Code
 from worker.storage import linked
-from worker.storage.engine import open_database
-from worker.storage.hosts import add_host
 
 Shell = Callable[..., CliResult]
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 @pytest.fixture

@@ -1,33 +1,20 @@
 """Numbers of results as a cursor, and what results come to, on both databases."""
 
 import threading
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from sqlalchemy import select, text
 
-from tests.integration.storage.conftest import NOW, Store, a_result, new_job
+from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.domain.attempts import Failed, Succeeded
-from worker.domain.hosts import Host
 from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
-from worker.storage.engine import Database, open_database
-from worker.storage.hosts import add_host
+from worker.storage.engine import Database
 from worker.storage.rollups import fresh_job_ids, number_jobs
 from worker.storage.tables import numbered_results
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434", 2), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 def number(store: Store) -> int:

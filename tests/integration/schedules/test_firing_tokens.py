@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from tests.integration.storage.conftest import Store
-from tests.integration.storage.conftest import store as store
 from worker.domain.schedules import Firing, FiringState, ScheduleSpec, Tallies
 from worker.storage.firings import (
     end_firing,

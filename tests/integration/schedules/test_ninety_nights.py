@@ -29,7 +29,7 @@ from worker.policy.zones import zone_of
 from worker.schedules.fire import LEASE
 from worker.schedules.reading import ReadDocument, read_documents
 from worker.storage.claims import claim_jobs
-from worker.storage.engine import open_database
+from worker.storage.engine import Database
 
 ZONE = "Africa/Casablanca"
 NIGHTS = 90
@@ -123,10 +123,8 @@ class Ninety(Nights):
 
 
 @pytest.fixture
-def nights(migrated_url: str, tmp_path: Path) -> Iterator[Ninety]:
-    database = open_database(migrated_url)
-    yield Ninety(database, FakeClock(datetime(2026, 1, 31, 12, tzinfo=UTC)), tmp_path / "work")
-    database.close()
+def nights(database: Database, tmp_path: Path) -> Ninety:
+    return Ninety(database, FakeClock(datetime(2026, 1, 31, 12, tzinfo=UTC)), tmp_path / "work")
 
 
 def befall(nights: Ninety, chance: random.Random, night: int) -> None:

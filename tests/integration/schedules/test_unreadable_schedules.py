@@ -8,7 +8,6 @@ from sqlalchemy import text
 from tests.clocks import FakeClock
 from tests.integration.maintenance.test_unreadable_rows import set_json
 from tests.integration.storage.conftest import Store
-from tests.integration.storage.conftest import store as store
 from worker.domain.schedules import ScheduleSpec
 from worker.errors import PassIncomplete
 from worker.schedules.open import open_due

@@ -1,6 +1,5 @@
 """What is found by its words, on both databases, and what is found no more."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,11 +7,10 @@ import pytest
 from sqlalchemy import event, select, text
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, a_result, new_job
+from tests.integration.storage.conftest import Store, a_result, new_job
 from tests.maintenance import run_services
 from worker.dispatch.services import fleet_services
 from worker.domain.attempts import Succeeded
-from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Conflict, InputRefused
@@ -23,19 +21,8 @@ from worker.settings import load_settings
 from worker.storage.actions import retry_some
 from worker.storage.batches import finish_batches
 from worker.storage.copy import copied_tables
-from worker.storage.engine import open_database
-from worker.storage.hosts import add_host
 from worker.storage.search import forget
 from worker.storage.tables import searchable
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434", 2), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 def answered(store: Store, *said: tuple[str, str], **fields: Any) -> int:

@@ -1,6 +1,5 @@
 """Why nothing moves and what a job waits for, in words, on both databases."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +16,7 @@ from worker.explain.explained import Explained, explain
 from worker.explain.reasons import why_nothing_moves
 from worker.explain.situation import Server, Situation, situation
 from worker.storage.batches import create_batch
-from worker.storage.engine import open_database
+from worker.storage.engine import Database
 from worker.storage.hosts import (
     add_host,
     block_key,
@@ -52,16 +51,14 @@ class At:
 
 
 @pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
+def store(database: Database) -> Store:
     """Two hosts that are served and have the model; nothing is loaded."""
-    database = open_database(migrated_url)
     with database.write() as conn:
         for name in ("gpu-1", "gpu-2"):
             add_host(conn, Host(name, f"http://{name}:11434"), now=NOW)
             record_probe(conn, name, version="0.30.1", models=[QWEN], now=NOW)
             take_host(conn, host=name, token=name, now=NOW, until=NOW + timedelta(hours=1))
-    yield Store(database)
-    database.close()
+    return Store(database)
 
 
 def seen(store: Store, batch: int | None = None, **more: object) -> Situation:

@@ -9,9 +9,7 @@ import pytest
 from sqlalchemy.engine import Connection
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, ending, new_job
-from tests.integration.storage.conftest import Store as Queue
-from tests.integration.storage.conftest import store as queue
+from tests.integration.storage.conftest import NOW, Store, ending, new_job
 from worker.domain.attempts import Finish, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseContended, DatabaseFailure, DatabaseRefused, DatabaseUnavailable
@@ -19,8 +17,6 @@ from worker.serving.outbox import Outbox, retry_rejected
 from worker.serving.spool import REJECTED, Spool
 from worker.storage.engine import Database
 from worker.storage.finishes import Finished, finish_jobs
-
-__all__ = ["queue"]
 
 
 class Fickle:
@@ -38,8 +34,8 @@ class Fickle:
 
 
 @pytest.fixture
-def fickle(queue: Queue) -> Fickle:
-    return Fickle(queue.database)
+def fickle(store: Store) -> Fickle:
+    return Fickle(store.database)
 
 
 def an_outbox(database: Fickle, tmp_path: Path, clock: FakeClock) -> Outbox:
@@ -51,14 +47,14 @@ def an_outbox(database: Fickle, tmp_path: Path, clock: FakeClock) -> Outbox:
     "error", [DatabaseUnavailable("away"), DatabaseContended("deadlock"), DatabaseRefused("too slow")]
 )
 def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_takes_it(
-    queue: Queue, fickle: Fickle, tmp_path: Path, error: DatabaseFailure
+    store: Store, fickle: Fickle, tmp_path: Path, error: DatabaseFailure
 ) -> None:
     fickle.error = error
-    queue.submit(new_job(1), new_job(2))
+    store.submit(new_job(1), new_job(2))
     clock = FakeClock(NOW)
     outbox = an_outbox(fickle, tmp_path, clock)
 
-    outbox.add([ending(job) for job in queue.claim()])
+    outbox.add([ending(job) for job in store.claim()])
     assert not outbox.flush()
     assert (tmp_path / "gpu-1.jsonl").read_text().count("\n") == 2
     assert outbox.refusal is (error if isinstance(error, DatabaseUnavailable) else None), (
@@ -69,12 +65,12 @@ def test_what_cannot_be_stored_waits_on_disk_and_is_stored_when_the_database_tak
 
     assert outbox.flush()
     assert outbox.refusal is None
-    assert queue.counts() == {JobState.SUCCEEDED: 2}
+    assert store.counts() == {JobState.SUCCEEDED: 2}
     assert not (tmp_path / "gpu-1.jsonl").exists()
 
 
 def test_outcomes_that_take_too_long_together_are_stored_one_by_one(
-    queue: Queue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def finish_few(conn: Connection, group: Sequence[Finish], **more: Any) -> Finished:
         if len(group) > 1:
@@ -82,35 +78,35 @@ def test_outcomes_that_take_too_long_together_are_stored_one_by_one(
         return finish_jobs(conn, group, **more)
 
     monkeypatch.setattr("worker.serving.outbox.finish_jobs", finish_few)
-    queue.submit(new_job(1), new_job(2), new_job(3))
-    outbox = Outbox(queue.database, "gpu-1", clock=FakeClock(NOW), spool=Spool(tmp_path / "gpu-1.jsonl"))
+    store.submit(new_job(1), new_job(2), new_job(3))
+    outbox = Outbox(store.database, "gpu-1", clock=FakeClock(NOW), spool=Spool(tmp_path / "gpu-1.jsonl"))
 
-    outbox.add([ending(job) for job in queue.claim()])
+    outbox.add([ending(job) for job in store.claim()])
 
     assert outbox.flush()
-    assert queue.counts() == {JobState.SUCCEEDED: 3}
+    assert store.counts() == {JobState.SUCCEEDED: 3}
 
 
 @pytest.mark.fault(11)
 def test_a_worker_that_dies_while_the_database_is_away_leaves_its_text_to_the_next_one(
-    queue: Queue, fickle: Fickle, tmp_path: Path
+    store: Store, fickle: Fickle, tmp_path: Path
 ) -> None:
-    queue.submit(new_job(1))
+    store.submit(new_job(1))
     dying = an_outbox(fickle, tmp_path, FakeClock(NOW))
-    dying.add([ending(job) for job in queue.claim()])
+    dying.add([ending(job) for job in store.claim()])
     dying.close()
     fickle.away = False
 
     after = an_outbox(fickle, tmp_path, FakeClock(NOW))
 
     assert after.flush()
-    assert (after.accepted, queue.counts()) == (1, {JobState.SUCCEEDED: 1})
+    assert (after.accepted, store.counts()) == (1, {JobState.SUCCEEDED: 1})
 
 
-def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, tmp_path: Path) -> None:
-    queue.submit(new_job(1))
+def test_a_spool_read_twice_stores_nothing_twice(store: Store, fickle: Fickle, tmp_path: Path) -> None:
+    store.submit(new_job(1))
     first = an_outbox(fickle, tmp_path, FakeClock(NOW))
-    first.add([ending(job) for job in queue.claim()])
+    first.add([ending(job) for job in store.claim()])
     first.flush()
     second = an_outbox(fickle, tmp_path, FakeClock(NOW))
     fickle.away = False
@@ -123,9 +119,9 @@ def test_a_spool_read_twice_stores_nothing_twice(queue: Queue, fickle: Fickle, t
 
 @pytest.mark.fault(30)
 def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stored(
-    queue: Queue, fickle: Fickle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: Store, fickle: Fickle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    queue.submit(new_job(1))
+    store.submit(new_job(1))
     clock = FakeClock(NOW)
     outbox = an_outbox(fickle, tmp_path, clock)
 
@@ -134,31 +130,31 @@ def test_a_disk_that_takes_nothing_keeps_the_text_in_memory_until_it_can_be_stor
 
     monkeypatch.setattr(Spool, "write", full)
 
-    outbox.add([ending(job) for job in queue.claim()])
+    outbox.add([ending(job) for job in store.claim()])
     assert not outbox.flush()
     assert outbox.held
     fickle.away = False
     clock.advance(2)
 
     assert outbox.flush()
-    assert queue.counts() == {JobState.SUCCEEDED: 1}
+    assert store.counts() == {JobState.SUCCEEDED: 1}
     assert not outbox.held
 
 
 @pytest.mark.fault(11)
 def test_an_outcome_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_stored(
-    queue: Queue, fickle: Fickle, tmp_path: Path
+    store: Store, fickle: Fickle, tmp_path: Path
 ) -> None:
     fickle.away = False
-    queue.submit(*(new_job(number) for number in range(1, 6)))
+    store.submit(*(new_job(number) for number in range(1, 6)))
     outbox = an_outbox(fickle, tmp_path, FakeClock(NOW))
-    finishes = [ending(job) for job in queue.claim()]
+    finishes = [ending(job) for job in store.claim()]
     finishes[2] = beyond_every_column(finishes[2])
 
     outbox.add(finishes)
 
     assert outbox.flush()
-    assert queue.counts() == {JobState.SUCCEEDED: 4, JobState.RUNNING: 1}
+    assert store.counts() == {JobState.SUCCEEDED: 4, JobState.RUNNING: 1}
     assert outbox.held == frozenset()
     assert Spool(tmp_path / REJECTED / "gpu-1.jsonl").read() == [finishes[2]]
     assert not (tmp_path / "gpu-1.jsonl").exists()
@@ -166,42 +162,42 @@ def test_an_outcome_that_cannot_be_stored_is_set_aside_and_its_neighbours_are_st
 
 @pytest.mark.fault(11)
 def test_what_an_earlier_worker_left_in_the_spool_is_stored_but_for_what_cannot_be(
-    queue: Queue, fickle: Fickle, tmp_path: Path
+    store: Store, fickle: Fickle, tmp_path: Path
 ) -> None:
-    queue.submit(new_job(1), new_job(2))
-    finishes = [ending(job) for job in queue.claim()]
+    store.submit(new_job(1), new_job(2))
+    finishes = [ending(job) for job in store.claim()]
     Spool(tmp_path / "gpu-1.jsonl").write([beyond_every_column(finishes[0]), finishes[1]])
     fickle.away = False
 
     assert an_outbox(fickle, tmp_path, FakeClock(NOW)).flush()
-    assert queue.counts() == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1}
+    assert store.counts() == {JobState.SUCCEEDED: 1, JobState.RUNNING: 1}
     assert len(Spool(tmp_path / REJECTED / "gpu-1.jsonl").read()) == 1
 
 
 def test_answers_that_were_set_aside_are_stored_when_somebody_asks_for_it(
-    queue: Queue, fickle: Fickle, tmp_path: Path
+    store: Store, fickle: Fickle, tmp_path: Path
 ) -> None:
-    queue.submit(*(new_job(number) for number in range(1, 4)))
-    jobs = queue.claim()
+    store.submit(*(new_job(number) for number in range(1, 4)))
+    jobs = store.claim()
     good, poison, gone = (ending(job) for job in jobs)
     rejected = tmp_path / "spool" / REJECTED / "gpu-1.jsonl"
     Spool(rejected).write([good, beyond_every_column(poison), gone])
-    queue.finish(jobs[2])
+    store.finish(jobs[2])
 
-    retried = retry_rejected(queue.database, tmp_path, clock=FakeClock(NOW))
+    retried = retry_rejected(store.database, tmp_path, clock=FakeClock(NOW))
 
     assert (retried.stored, retried.unwanted, retried.failed) == (1, 1, 1)
     assert retried.files == (rejected,)
     assert [finish.job_id for finish in Spool(rejected).read()] == [poison.job_id, gone.job_id]
-    assert queue.counts() == {JobState.SUCCEEDED: 2, JobState.RUNNING: 1}
+    assert store.counts() == {JobState.SUCCEEDED: 2, JobState.RUNNING: 1}
 
 
-def test_a_file_of_which_all_was_stored_is_gone(queue: Queue, tmp_path: Path) -> None:
-    queue.submit(new_job(1))
+def test_a_file_of_which_all_was_stored_is_gone(store: Store, tmp_path: Path) -> None:
+    store.submit(new_job(1))
     rejected = tmp_path / "spool" / REJECTED / "gpu-1.jsonl"
-    Spool(rejected).write([ending(job) for job in queue.claim()])
+    Spool(rejected).write([ending(job) for job in store.claim()])
 
-    assert retry_rejected(queue.database, tmp_path, clock=FakeClock(NOW)).files == ()
+    assert retry_rejected(store.database, tmp_path, clock=FakeClock(NOW)).files == ()
     assert not rejected.exists()
 
 

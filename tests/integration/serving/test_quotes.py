@@ -1,7 +1,6 @@
 """What is quoted from the database: what waits, what was learned, what is left; on both databases."""
 
 import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,7 +16,7 @@ from worker.explain.explained import explain
 from worker.quote.quote import Quoted, Tally, quote_batch, quote_input, tally
 from worker.storage.ahead import open_jobs
 from worker.storage.batches import get_batch
-from worker.storage.engine import open_database
+from worker.storage.engine import Database
 from worker.storage.hosts import add_host, drain_host, record_probe, record_resident, record_unreachable
 from worker.storage.leases import take_host
 from worker.storage.models import model_facts
@@ -45,16 +44,14 @@ class At:
 
 
 @pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
+def store(database: Database) -> Store:
     """gpu-1 has both models and two slots, gpu-2 the small one and one slot."""
-    database = open_database(migrated_url)
     with database.write() as conn:
         for name, slots, models in (("gpu-1", 2, HERE), ("gpu-2", 1, HERE[1:])):
             add_host(conn, Host(name, f"http://{name}:11434", slots=slots), now=NOW)
             record_probe(conn, name, version="0.30.1", models=models, now=NOW)
             take_host(conn, host=name, token=name, now=NOW, until=NOW + timedelta(hours=1))
-    yield Store(database)
-    database.close()
+    return Store(database)
 
 
 def asked(store: Store, *lines: dict[str, object]) -> Tally:

@@ -1,16 +1,14 @@
 """A database with a batch in it, and short ways to say what happens to its jobs."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
-import pytest
 from sqlalchemy import select
 
 from worker.domain.attempts import Finish, Outcome, Succeeded
-from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState, NewJob, Priority
 from worker.domain.operations import Operation
 from worker.domain.replies import Result
@@ -23,9 +21,8 @@ from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs, claim_suspect
 from worker.storage.counts import batch_counts
-from worker.storage.engine import Connection, Database, open_database
+from worker.storage.engine import Connection, Database
 from worker.storage.finishes import Finished, finish_jobs
-from worker.storage.hosts import add_host
 from worker.storage.jobs import insert_jobs
 from worker.storage.refusals import refuse_batch as begin_refusal
 from worker.storage.tables.jobs import results
@@ -145,16 +142,6 @@ def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str]:
     """The context tokens of a result as they came, and the digest of the weights they belong to."""
     row = conn.execute(select(results.c.context, results.c.digest).where(results.c.job_id == job_id)).one()
     return list(unpack_context(row.context)), row.digest
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        for name in ("gpu-1", "gpu-2"):
-            add_host(conn, Host(name, f"http://{name}:11434"), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 class CancelledJobs(NamedTuple):

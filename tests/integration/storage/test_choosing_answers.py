@@ -1,34 +1,26 @@
 """Answers that were cut, are empty or unfit, on the command line and in Python: counted, chosen, asked again."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from caravan import Caravan
-from tests.integration.storage.conftest import NOW, Store, a_result, new_job
+from tests.integration.storage.conftest import Store, a_result, new_job
 from worker.cli.main import app
 from worker.domain.answers import AnswerCounts
 from worker.domain.attempts import Failed, Succeeded
-from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.errors import Code
-from worker.storage.engine import open_database
-from worker.storage.hosts import add_host
 
 Shell = Callable[..., Result]
 
 
-@pytest.fixture
-def store(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+@pytest.fixture(autouse=True)
+def settings(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_url)
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 @pytest.fixture

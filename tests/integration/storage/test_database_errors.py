@@ -22,7 +22,7 @@ from worker.errors import (
 from worker.storage import engine
 from worker.storage.batches import create_batch
 from worker.storage.counts import batch_counts
-from worker.storage.engine import Connection, database_url, open_database
+from worker.storage.engine import Connection, Database, database_url, open_database
 from worker.storage.jobs import insert_jobs
 from worker.storage.migrate import revision, upgrade
 
@@ -103,22 +103,14 @@ def test_a_file_that_may_only_be_read_is_said_to_be_read_only(migrated_sqlite_ur
 
 
 @pytest.mark.fault(32)
-def test_a_column_of_a_newer_version_asks_for_the_upgrade(migrated_url: str) -> None:
-    database = open_database(migrated_url)
-
+def test_a_column_of_a_newer_version_asks_for_the_upgrade(database: Database) -> None:
     with pytest.raises(SchemaOutdated, match="caravan db upgrade"), database.read() as conn:
         conn.execute(text("SELECT mood FROM jobs"))
 
-    database.close()
 
-
-def test_a_defect_in_a_statement_is_no_trouble_of_the_database(migrated_url: str) -> None:
-    database = open_database(migrated_url)
-
+def test_a_defect_in_a_statement_is_no_trouble_of_the_database(database: Database) -> None:
     with pytest.raises((OperationalError, ProgrammingError), match="syntax"), database.read() as conn:
         conn.execute(text("SELEKT 1"))
-
-    database.close()
 
 
 def test_one_may_not_read_what_belongs_to_somebody_else(migrated_postgres_url: str) -> None:
@@ -255,9 +247,8 @@ def test_a_password_is_masked_wherever_it_stands_in_the_url() -> None:
 
 @pytest.mark.fault(29)
 def test_the_clock_shows_the_databases_time_and_goes_on_while_it_is_away(
-    migrated_url: str, monkeypatch: pytest.MonkeyPatch
+    database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    database = open_database(migrated_url)
     clock = database.clock()
     shown = clock.now()
     assert abs(shown - datetime.now(UTC)) < timedelta(seconds=5)
@@ -269,7 +260,6 @@ def test_the_clock_shows_the_databases_time_and_goes_on_while_it_is_away(
     monkeypatch.setattr(engine.Database, "read", away)
 
     assert timedelta(0) <= clock.now() - shown < timedelta(seconds=5)
-    database.close()
 
 
 @pytest.mark.fault(33)

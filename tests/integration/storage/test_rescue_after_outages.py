@@ -1,17 +1,13 @@
 """After the database was away the living renew first: what remembers that is the database."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import event
 
-from tests.integration.storage.conftest import NOW, Store, new_job
+from tests.integration.storage.conftest import Store, new_job
 from tests.maintenance import tick
-from worker.domain.hosts import Host
 from worker.domain.jobs import ClaimedJob, JobState
-from worker.storage.engine import open_database
-from worker.storage.hosts import add_host
 
 
 class At:
@@ -25,15 +21,6 @@ class At:
 
     def monotonic(self) -> float:
         return self.at.timestamp()
-
-
-@pytest.fixture
-def store(migrated_url: str) -> Iterator[Store]:
-    database = open_database(migrated_url)
-    with database.write() as conn:
-        add_host(conn, Host("gpu-1", "http://gpu-1:11434"), now=NOW)
-    yield Store(database)
-    database.close()
 
 
 def ticks(store: Store, clock: At, seconds: float, *, every: float = 5) -> int:

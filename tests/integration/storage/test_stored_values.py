@@ -24,7 +24,7 @@ from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Code, InputRefused, Problem
 from worker.storage.batches import create_batch, find_batch, list_batches
-from worker.storage.engine import open_database
+from worker.storage.engine import Database
 from worker.storage.finishes import finish_jobs
 from worker.storage.jobs import hold_jobs
 from worker.storage.refusals import list_rejects
@@ -103,14 +103,11 @@ def test_a_deadline_of_any_year_is_claimed_as_it_was_submitted(store: Store, yea
     assert job.deadline == deadline
 
 
-def test_a_time_without_a_zone_is_refused(migrated_url: str) -> None:
-    database = open_database(migrated_url)
+def test_a_time_without_a_zone_is_refused(database: Database) -> None:
     table = Table("hosts", MetaData(), Column("slots", Integer), Column("added_at", UtcTime))
 
     with pytest.raises(StatementError, match="no time zone"), database.write() as conn:
         conn.execute(table.update().values(added_at=datetime(2026, 11, 23)))
-
-    database.close()
 
 
 @given(

@@ -176,13 +176,11 @@ def _fill_second_batch(database: Database) -> None:
         )
 
 
-def test_the_examples_and_the_hint_find_something_on_both_databases(migrated_url: str) -> None:
-    database = open_database(migrated_url)
+def test_the_examples_and_the_hint_find_something_on_both_databases(database: Database) -> None:
     _fill(database)
     with database.read() as conn:
         for query in (*EXAMPLES, first_query(1)):
             assert conn.execute(text(query)).all(), query
-    database.close()
 
 
 def _rows(file: Path, query: str) -> list[tuple[object, ...]]:
