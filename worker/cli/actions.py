@@ -303,11 +303,11 @@ def _do(
         where = "" if batch is None else f"batch {batch.id} ({batch.name})"
         about = f"{_jobs(jobs, act.kind)} of {where}" if where else _jobs(jobs, act.kind)
         if jobs == 0 or request.dry_run:
-            told = about if jobs == 0 else f"would {act.name} {about}"
+            text = about if jobs == 0 else f"would {act.name} {about}"
             if jobs == 0 and nothing is not None:
-                told += nothing(database, chosen)
+                text += nothing(database, chosen)
             figures = {"jobs": jobs, "running": 0, "remaining": 0, "dry_run": request.dry_run}
-            _tell(act, request, batch, figures, told)
+            _tell(act, request, batch, figures, text)
             return
         confirm(
             f"{act.name.capitalize()} {about}?",
@@ -321,22 +321,22 @@ def _do(
         with database.read() as conn:
             paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
         served = not act.wakes or is_served(settings, database, clock)
-    told = f"{where}: " if where else ""
-    told += f"{_jobs(changed.jobs)} {act.done}"
+    text = f"{where}: " if where else ""
+    text += f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
-        told += f", {count_of(changed.running, 'running one')} told to stop"
+        text += f", {count_of(changed.running, 'running one')} told to stop"
     if changed.remaining:
-        told += f"; {count_of(changed.remaining, 'more follows', 'more follow')} in the background"
-        told += f" ({status_command(changed)}), while caravan up, run or control is at work"
+        text += f"; {count_of(changed.remaining, 'more follows', 'more follow')} in the background"
+        text += f" ({status_command(changed)}), while caravan up, run or control is at work"
     if act.wakes and paused:
-        told += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
+        text += f"; batch {paused[0]} is paused: caravan resume {paused[0]}"
     figures = {
         "jobs": changed.jobs,
         "running": changed.running,
         "remaining": changed.remaining,
         "dry_run": False,
     }
-    _tell(act, request, batch, figures, told)
+    _tell(act, request, batch, figures, text)
     if not served and not paused and not common_options().quiet:
         start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"
         say(f"Nothing serves it now: {start}")

@@ -234,7 +234,7 @@ def refuse_idle(command: str, options: Mapping[str, Any]) -> None:
 def command_line_values(ctx: Any, values: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What was typed, by every spelling of its option, or by the name of its argument in capitals. ``values``: of the
     parameters that count; default: all."""
-    given: dict[str, Any] = {}
+    options: dict[str, Any] = {}
     values = ctx.params if values is None else values
     for param in ctx.command.params:
         source = ctx.get_parameter_source(param.name)
@@ -242,7 +242,7 @@ def command_line_values(ctx: Any, values: Mapping[str, Any] | None = None) -> di
             continue
         value = values[param.name]
         if param.param_type_name == "argument":
-            given[param.name.upper()] = value
+            options[param.name.upper()] = value
         else:
-            given |= dict.fromkeys((*param.opts, *param.secondary_opts), value)
-    return given
+            options |= dict.fromkeys((*param.opts, *param.secondary_opts), value)
+    return options

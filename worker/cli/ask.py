@@ -152,8 +152,10 @@ def _last_conversation(database: "Database") -> tuple[Messages, str]:
     from worker.storage.batches import list_batches
 
     with database.read() as conn:
-        asked = [batch.id for batch in list_batches(conn, LOOKED_THROUGH) if batch.key.startswith(KEY)]
-    for batch_id in asked:
+        conversations = [
+            batch.id for batch in list_batches(conn, LOOKED_THROUGH) if batch.key.startswith(KEY)
+        ]
+    for batch_id in conversations:
         for line in result_lines(database, Selection(batch_id), fields=fields_of(["request"], [])):
             if line["state"] == "succeeded":
                 request = (

@@ -78,14 +78,14 @@ def status(
                 _print_schedules(conn)
                 _print_model_operations(conn)
             return
-        found = find_batch(conn, batch)
-        progress = batch_progress(conn, found.id)
-        rejects = [str(problem) for problem in list_rejects(conn, found.id)]
+        row = find_batch(conn, batch)
+        progress = batch_progress(conn, row.id)
+        rejects = [str(problem) for problem in list_rejects(conn, row.id)]
         failures = _failures(conn, progress, most=ALL if json_ else COMMONEST)
-        flaws = answer_counts(conn, found.id)
-        room = room_needed(conn, found.id)
-        weights = weights_of(conn, found.id)
-        hours = hours_of(conn, found.id, database.clock().now()) if progress.open else None
+        flaws = answer_counts(conn, row.id)
+        room = room_needed(conn, row.id)
+        weights = weights_of(conn, row.id)
+        hours = hours_of(conn, row.id, database.clock().now()) if progress.open else None
     if json_:
         from api_schemas.output.batches import (
             AnswerCountsOutput,
@@ -112,8 +112,8 @@ def status(
         from worker.cli.progress import progress_line
 
         show(f"{terminal_safe(progress_line(progress))} [{paint_state(str(progress.stands))}]")
-        if found.state is BatchState.PAUSED:
-            typer.echo(f"  paused: {found.pause_reason or 'caravan resume lets it go on'}")
+        if row.state is BatchState.PAUSED:
+            typer.echo(f"  paused: {row.pause_reason or 'caravan resume lets it go on'}")
         if hours is not None and hours.closed:
             opens = "" if hours.opens_at is None else f", opens {hours.opens_at.astimezone():%Y-%m-%d %H:%M}"
             typer.echo(f"  outside of its window ({hours.text}){opens}")
@@ -122,14 +122,12 @@ def status(
         for failure in failures:
             message = terminal_safe(" ".join(failure["message"].split())[:300])
             show(f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}")
-        for line in (*advice(flaws, found.id, room), *mixed(weights)):
+        for line in (*advice(flaws, row.id, room), *mixed(weights)):
             typer.echo(f"  {line}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")
-        if found.pruned_at is not None:
-            typer.echo(
-                f"  pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: prompts and answers are gone"
-            )
+        if row.pruned_at is not None:
+            typer.echo(f"  pruned {row.pruned_at.astimezone():%Y-%m-%d %H:%M}: prompts and answers are gone")
     if progress.total and not progress.open:
         raise typer.Exit(finished_code(progress))
 
@@ -138,11 +136,11 @@ def _print_schedules(conn: "Connection") -> None:
     """When each fires next, in one line, where there are any."""
     from worker.storage.schedules import list_schedules
 
-    found = list_schedules(conn)
-    if found:
+    schedules = list_schedules(conn)
+    if schedules:
         from worker.cli.schedules.lines import next_firings
 
-        typer.echo(f"schedules: {next_firings(found)}")
+        typer.echo(f"schedules: {next_firings(schedules)}")
 
 
 def _print_model_operations(conn: "Connection") -> None:

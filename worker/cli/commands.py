@@ -50,7 +50,7 @@ GROUPS: dict[str, dict[str, Entry]] = {
             "worker.cli.schedules.commands", "schedules", "Ask documents every night: only what is new or changed."
         ),
         "fleet": Entry("worker.cli.fleet", "fleet", "Run the processes of a fleet: worker, control and beat."),
-        "db": Entry("worker.cli.db", "database", "Upgrade, check, back up and move the database."),
+        "db": Entry("worker.cli.db", "db", "Upgrade, check, back up and move the database."),
     },
     "More": {
         "demo": Entry("worker.cli.demo", "demo", "Show Caravan at work on two simulated hosts, in a minute."),

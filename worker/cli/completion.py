@@ -126,10 +126,10 @@ def _stored(kind: str) -> Sequence[tuple[Any, ...]]:
 
 def _batches(rows: Sequence[tuple[Any, ...]]) -> Iterator[Item]:
     """A batch by its name where a word can hold it and no newer batch has it, else by its number."""
-    seen: set[str] = set()
+    names: set[str] = set()
     for number, name, state, jobs in rows:
-        usable = _fits_a_word(name) and name not in seen
-        seen.add(name)
+        usable = _fits_a_word(name) and name not in names
+        names.add(name)
         yield (
             (name if usable else str(number)),
             f"{'' if usable else f'{name}, '}{count_of(jobs, 'job')}, {state}",
@@ -178,10 +178,10 @@ def _completer(kind: str) -> Callable[[Any, Any, str], list[Any]]:
     def complete(ctx: Any, param: Any, incomplete: str) -> list[Any]:
         from typer._click.shell_completion import CompletionItem
 
-        given = [str(value) for value in ctx.params.values() if isinstance(value, str | Path)]
+        words = [str(value) for value in ctx.params.values() if isinstance(value, str | Path)]
         return [
             CompletionItem(value, help=what)
-            for value, what in values(kind, given)
+            for value, what in values(kind, words)
             if value.startswith(incomplete)
         ]
 
@@ -204,8 +204,8 @@ def _of_the_command(root: Any, words: Sequence[str], incomplete: str) -> list[It
         def get_completion_args(self) -> tuple[list[str], str]:
             return list(words), incomplete
 
-    found = Offers(root, {}, "caravan", COMPLETION_VARIABLE).get_completions(list(words), incomplete)
-    return [(str(item.value), str(item.help or "")) for item in found if item.type == "plain"]
+    offers = Offers(root, {}, "caravan", COMPLETION_VARIABLE).get_completions(list(words), incomplete)
+    return [(str(item.value), str(item.help or "")) for item in offers if item.type == "plain"]
 
 
 # -- the words that a shell hands over, and what it reads ------------------------------------------------------------

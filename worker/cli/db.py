@@ -21,19 +21,19 @@ from worker.storage.migrate import HEAD, revision, upgrade
 if TYPE_CHECKING:
     from worker.storage.check import Checked
 
-database = typer.Typer(
+db = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     help="Upgrade, check, back up and move the database.",
 )
 
 
-@database.callback()
+@db.callback()
 def _group() -> None:
     """Upgrade, check, back up and move the database."""
 
 
-@database.command("upgrade")
+@db.command("upgrade")
 def db_upgrade() -> None:
     """Bring the database to this version's schema. Safe to run by many at once.
 
@@ -48,7 +48,7 @@ def db_upgrade() -> None:
     typer.echo(f"{masked(settings.database)}: {before or 'empty'} → {HEAD}")
 
 
-@database.command("check")
+@db.command("check")
 def db_check(
     json_: AsJson = False,
 ) -> None:
@@ -58,8 +58,8 @@ def db_check(
     """
     from worker.storage.check import MOST_EXAMPLES, check_database
 
-    with opened(settings_for()) as found:
-        checked = check_database(found, now=found.clock().now())
+    with opened(settings_for()) as database:
+        checked = check_database(database, now=database.clock().now())
     broken = [one for one in checked if one.broken]
     if json_:
         from api_schemas.output.installation import PromiseOutput
@@ -80,7 +80,7 @@ def db_check(
         raise typer.Exit(1)
 
 
-@database.command("backup")
+@db.command("backup")
 def db_backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
@@ -94,12 +94,12 @@ def db_backup(
     settings = settings_for()
     if not file.exists() or force:  # of a file that is there without --force the backup says that itself
         outputs_of(settings, force=True).check(file)
-    with opened(settings) as found:
-        size = back_up(found, file, spool=settings.home / "spool", force=force)
+    with opened(settings) as database:
+        size = back_up(database, file, spool=settings.home / "spool", force=force)
     typer.echo(f"{file}: {size:,} bytes")
 
 
-@database.command("compact")
+@db.command("compact")
 def db_compact(
     json_: AsJson = False,
 ) -> None:
@@ -109,17 +109,17 @@ def db_compact(
     """
     from worker.maintenance.keeping import compact
 
-    with opened(settings_for()) as found:
-        given = compact(found, clock=found.clock())
+    with opened(settings_for()) as database:
+        freed = compact(database, clock=database.clock())
     if json_:
         from api_schemas.output.installation import CompactedOutput
 
-        print_json(CompactedOutput(bytes=given))
+        print_json(CompactedOutput(bytes=freed))
     else:
-        typer.echo(f"the file is {given:,} bytes smaller")
+        typer.echo(f"the file is {freed:,} bytes smaller")
 
 
-@database.command("restore")
+@db.command("restore")
 def db_restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As caravan db backup wrote it.")],
     force: Annotated[bool, typer.Option("--force", help="Replace what the database holds.")] = False,
@@ -134,18 +134,18 @@ def db_restore(
 
     settings = settings_for()
     with lock_home(settings.home, command="db restore"):
-        found = open_database(settings.database)
+        database = open_database(settings.database)
         try:
-            bring_up_to_date(found, backups=settings.home / "backups", now=SystemClock().now())
+            bring_up_to_date(database, backups=settings.home / "backups", now=SystemClock().now())
             checked = restore(
-                file, found, spool=settings.home / "spool", now=found.clock().now(), force=force
+                file, database, spool=settings.home / "spool", now=database.clock().now(), force=force
             )
         finally:
-            found.close()
+            database.close()
     _say_checked(checked)
 
 
-@database.command("copy")
+@db.command("copy")
 def db_copy(
     to: Annotated[
         str,
@@ -177,7 +177,7 @@ def _say_checked(checked: "Sequence[Checked]") -> None:
     typer.echo(f"checked: {len(checked)} promises kept")
 
 
-@database.command("retry-spool")
+@db.command("retry-spool")
 def db_retry_spool(
     json_: AsJson = False,
 ) -> None:
@@ -192,8 +192,8 @@ def db_retry_spool(
     from worker.serving.outbox import retry_rejected
 
     settings = settings_for()
-    with opened(settings) as found:
-        retried = retry_rejected(found, settings.home, clock=found.clock())
+    with opened(settings) as database:
+        retried = retry_rejected(database, settings.home, clock=database.clock())
     left = retried.unwanted + retried.failed
     if json_:
         from api_schemas.output.installation import SpoolOutput
@@ -218,7 +218,7 @@ def db_retry_spool(
         raise typer.Exit(3)
 
 
-@database.command("reader")
+@db.command("reader")
 def db_reader(
     name: Annotated[str, typer.Argument(metavar="ROLE", help="A role of PostgreSQL: a to z, 0 to 9 and _.")],
     password: Annotated[
@@ -241,6 +241,6 @@ def db_reader(
     from worker.storage.reader import grant_reader
 
     secret = None if password is None else resolved(password)
-    with opened(settings_for()) as found:
-        found.transact(lambda conn: grant_reader(conn, name, password=secret, timeout_seconds=timeout))
+    with opened(settings_for()) as database:
+        database.transact(lambda conn: grant_reader(conn, name, password=secret, timeout_seconds=timeout))
     typer.echo(f"{name} reads the report views; a query of it ends after {timeout} s")

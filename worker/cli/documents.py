@@ -219,11 +219,11 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
     for incomplete in prepared.incomplete[:10]:
         console.print(str(incomplete), style="yellow", markup=False, highlight=False)
     if prepared.incomplete:
-        told = (
+        text = (
             f"{len(prepared.incomplete):,} asked without pages that have no text (metadata: pages_without_text); "
             "--scans images shows these pages to a vision model"
         )
-        console.print(told, style="yellow", markup=False, highlight=False)
+        console.print(text, style="yellow", markup=False, highlight=False)
     for remark in prepared.remarks:
         console.print(remark, style="yellow", highlight=False)
     for one in prepared.refused[:10]:

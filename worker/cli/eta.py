@@ -34,14 +34,15 @@ class Eta:
                 self._quoted = self._read()
             except DatabaseFailure:
                 pass  # whoever looks on says so
-        found = self._quoted
-        if found is None or not found.jobs or found.quote.unplaced or not found.hosts:
+        quoted = self._quoted
+        if quoted is None or not quoted.jobs or quoted.quote.unplaced or not quoted.hosts:
             return rates
-        if found.guessed and rates.eta_seconds is not None:
+        if quoted.guessed and rates.eta_seconds is not None:
             return rates  # what was seen since the start is worth more than a guess
         age = now - self._read_at
         low, expected, high = (
-            max(1.0, seconds - age) for seconds in (found.quote.low, found.quote.expected, found.quote.high)
+            max(1.0, seconds - age)
+            for seconds in (quoted.quote.low, quoted.quote.expected, quoted.quote.high)
         )
         if rates.eta_seconds is not None:  # at the pace so far it may take longer than was learned before
             high = max(high, rates.eta_seconds)

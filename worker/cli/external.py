@@ -64,8 +64,8 @@ def external_url(url: str | None, beside: str) -> str:
     from worker.domain.urls import masked
 
     if masked(url) != url:
-        told = "a password in a command can be read by others; put the URL into env:NAME or file:PATH"
-        raise typer.BadParameter(told, param_hint="--sql-url")
+        message = "a password in a command can be read by others; put the URL into env:NAME or file:PATH"
+        raise typer.BadParameter(message, param_hint="--sql-url")
     return url
 
 

@@ -32,11 +32,11 @@ def print_checks(settings: Settings, name: str | None, model: str | None, *, as_
         loads: dict[str, RunnerKey] = {}
         checks = [(row, _findings(settings, row, model, loads)) for row in rows]
         if len(rows) == 1:  # each finding is printed when it is there
-            found = [_print(*checks[0], several=False, as_json=as_json)]
+            shown = [_print(*checks[0], several=False, as_json=as_json)]
         else:
             with ThreadPoolExecutor(MOST_AT_ONCE) as threads:
                 done = [(row, threads.submit(list, check)) for row, check in checks]
-                found = [_print(row, check.result(), several=True, as_json=as_json) for row, check in done]
+                shown = [_print(row, check.result(), several=True, as_json=as_json) for row, check in done]
         now = database.clock().now()
 
         def keep(conn: Connection) -> None:
@@ -49,10 +49,10 @@ def print_checks(settings: Settings, name: str | None, model: str | None, *, as_
 
         print_json(
             finding_output(row.name, finding)
-            for row, some in zip(rows, found, strict=True)
+            for row, some in zip(rows, shown, strict=True)
             for finding in some
         )
-    levels = {finding.level for some in found for finding in some}
+    levels = {finding.level for some in shown for finding in some}
     return BAD if "bad" in levels else WARN if "warn" in levels else 0
 
 
@@ -90,13 +90,13 @@ def _print(
         say(f"{row.name} is being served now: what is measured is what is left beside that work")
     if several and not as_json:
         typer.echo(f"{row.name}:")
-    found = []
+    shown = []
     for finding in findings:
-        found.append(finding)
+        shown.append(finding)
         if as_json:
             continue
         level = painted(f"{finding.level:<5}", colour_of(finding.level))
         show(f"{level} {finding.what:<10} {terminal_safe(finding.message)}")
         if finding.remedy:
             typer.echo(f"{'':<16} → {finding.remedy}")
-    return found
+    return shown

@@ -86,9 +86,11 @@ def hosts_add(
         with db.read() as conn:
             twin = host_at(conn, host.url)
             doubled = twin is not None and twin.name != name and is_permanent(conn, twin.name)
-        seen = register_new(db, host, open_host=_opener(settings), clock=db.clock(), if_missing=if_missing)
-        if isinstance(seen, Host):
-            _report_there(settings, seen, host, json_=json_)
+        registered = register_new(
+            db, host, open_host=_opener(settings), clock=db.clock(), if_missing=if_missing
+        )
+        if isinstance(registered, Host):
+            _report_there(settings, registered, host, json_=json_)
             return
         _set_power(db, name, traits.watts, traits.idle_watts)
         if windows is not None:
@@ -98,8 +100,8 @@ def hosts_add(
             f"caravan: {twin.name} has the same address. Register each server once: under two names, conflicting loads are "
             "scheduled on it",
         )
-    _report(settings, seen, "added", json_=json_)
-    if seen.misplaced:
+    _report(settings, registered, "added", json_=json_)
+    if registered.misplaced:
         raise typer.Exit(_MISPLACED)
 
 
@@ -130,7 +132,7 @@ def hosts_set(
     size = None if traits.memory is None else 0 if traits.memory == FORGET else memory_bytes(traits.memory)
     settings = _settings()
     with opened(settings) as db:
-        seen = change(
+        host = change(
             db,
             name,
             open_host=_opener(settings),
@@ -145,7 +147,7 @@ def hosts_set(
         _set_power(db, name, traits.watts, traits.idle_watts)
         if windows is not None or no_window:
             _set_hours(db, name, windows)
-    _report(settings, seen, "changed", json_=json_)
+    _report(settings, host, "changed", json_=json_)
 
 
 @hosts.command("list")

@@ -61,6 +61,6 @@ def say_forecast(database: "Database", clock: "Clock", batch_id: int, console: "
     """Whether the hours of a batch are long enough, as far as the pace is known."""
     from worker.quote.forecast import forecast
 
-    found = forecast(database, batch_id, clock=clock)
-    if found is not None:
-        console.print(found.message, style=None if found.enough else "yellow")
+    outlook = forecast(database, batch_id, clock=clock)
+    if outlook is not None:
+        console.print(outlook.message, style=None if outlook.enough else "yellow")

@@ -28,27 +28,27 @@ def info(
 
     Example: caravan info
     """
-    found = gathered()
+    facts = gathered()
     if json_:
         from api_schemas.output.installation import InfoOutput
 
-        print_json(InfoOutput(**found))
+        print_json(InfoOutput(**facts))
         return
     console = output_console()
     table = plain_table("", "", fold=("",))
     table.show_header = False
-    for name, value in found.items():
+    for name, value in facts.items():
         if name != "settings":
             table.add_row(name.replace("_", " "), _cell(value))
     console.print(table)
     console.print()
     table = plain_table("setting", "value", "from")
-    shown = {n: s for n, s in found["settings"].items() if all_ or s["origin"] != "default"}
+    shown = {n: s for n, s in facts["settings"].items() if all_ or s["origin"] != "default"}
     for name, setting in shown.items():
         table.add_row(name, _cell(setting["value"]), setting["origin"])
     if shown:
         console.print(table)
-    if others := len(found["settings"]) - len(shown):
+    if others := len(facts["settings"]) - len(shown):
         console.print(f"{others} {'other ' if shown else ''}settings have their defaults: caravan info --all")
 
 
@@ -86,20 +86,20 @@ def gathered() -> dict[str, Any]:
 
 def _database(settings: Settings) -> dict[str, Any]:
     """The schema's revision and who serves; asks without making a file that is not there."""
-    found: dict[str, Any] = {"database_schema": "unknown", "serving": [], "hosts": 0}
+    facts: dict[str, Any] = {"database_schema": "unknown", "serving": [], "hosts": 0}
     path = sqlite_file(settings.database)
     if path is not None and not path.exists():
-        return {**found, "database_schema": "not made yet"}
+        return {**facts, "database_schema": "not made yet"}
     try:
         at = revision(settings.database)
         if at != HEAD:
             return {
-                **found,
+                **facts,
                 "database_schema": f"{at or 'empty'}; this version needs {HEAD}: caravan db upgrade",
             }
         with opened(settings) as database, database.read() as conn:
             hosts = read_hosts(conn, database.clock().now())
     except CaravanError as error:
-        return {**found, "database_schema": f"cannot be reached: {error}"}
+        return {**facts, "database_schema": f"cannot be reached: {error}"}
     serving = [report.host.name for report in hosts if report.serving]
     return {"database_schema": at, "serving": serving, "hosts": len(hosts)}

@@ -66,8 +66,8 @@ def prune(
         clock = database.clock()
         if batch:
             with database.read() as conn:
-                found = sorted({find_batch(conn, one).id for one in batch})
-            due = named_batches(database, found)
+                ids = sorted({find_batch(conn, one).id for one in batch})
+            due = named_batches(database, ids)
         else:
             due = due_batches(database, clock=clock, default=settings.keep, older_than=age)
         about = f"{jobs_of(due.jobs)} of {_batches(len(due.batches))}"
@@ -80,9 +80,9 @@ def prune(
         confirm(f"Prune {about}? Their prompts and answers go.", yes=yes)
         gone = forget(database, due.ids, clock=clock)
         room = give_room_back(database, clock=clock)
-        told = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
+        text = f"{jobs_of(gone.jobs)} of {_batches(len(gone.batches))} pruned{_room(database, room)}"
     shape = PrunedOutput(batches=list(gone.batches), jobs=gone.jobs, bytes=room, dry_run=False)
-    _tell(shape, told, as_json=json_)
+    _tell(shape, text, as_json=json_)
 
 
 @with_groups
@@ -141,7 +141,7 @@ def delete(
             for one in named
         ]
         whole = matching is None and any(
-            one.whole_batch and found.pruned_at is None for one, found in zip(chosen, named, strict=True)
+            one.whole_batch and row.pruned_at is None for one, row in zip(chosen, named, strict=True)
         )
         if matching is not None:
             from worker.search.search import jobs_matching
@@ -151,8 +151,8 @@ def delete(
         about = f"{jobs_of(jobs)} of {_batches(len(chosen))}"
         if approval.dry_run or not (jobs or whole):
             shape = DeletedOutput(batches=[], jobs=jobs, dry_run=approval.dry_run)
-            told = f"would delete {about}" if approval.dry_run else "no jobs to delete"
-            _tell(shape, told, as_json=approval.json_)
+            text = f"would delete {about}" if approval.dry_run else "no jobs to delete"
+            _tell(shape, text, as_json=approval.json_)
             return
         confirm(f"Delete {about} for good?", yes=approval.yes)
         clock = database.clock()
@@ -171,18 +171,18 @@ def _named(database: "Database", named: list[str] | None) -> "list[Batch]":
     with database.read() as conn:
         if not named:
             return list_batches(conn, EVERY_BATCH)
-        found = {batch.id: batch for batch in (find_batch(conn, one) for one in named)}
-    return [found[batch] for batch in sorted(found)]
+        batches = {batch.id: batch for batch in (find_batch(conn, one) for one in named)}
+    return [batches[batch] for batch in sorted(batches)]
 
 
 def _age(text: str) -> timedelta:
     try:
-        found = parse_keep(text)
+        age = parse_keep(text)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--older-than") from error
-    if not found:
+    if not age:
         raise typer.BadParameter("expected a time, such as 90d", param_hint="--older-than")
-    return found
+    return age
 
 
 def _batches(n: int) -> str:

@@ -39,7 +39,7 @@ class Answer:
 
 def ask_hosts(reports: Sequence[HostRow], open_host: Any, *, seconds: float = ASK_SECONDS) -> list[Answer]:
     """Ask all hosts at once what they have loaded; no longer than ``seconds`` in all."""
-    asked = [Answer(report) for report in reports]
+    replies = [Answer(report) for report in reports]
     opened: list[OllamaHost] = []
 
     def ask(answer: Answer) -> None:
@@ -57,7 +57,7 @@ def ask_hosts(reports: Sequence[HostRow], open_host: Any, *, seconds: float = AS
             gpu.close()
 
     # daemons: a host that hangs must not keep the command from ending
-    threads = [threading.Thread(target=ask, args=(answer,), daemon=True) for answer in asked]
+    threads = [threading.Thread(target=ask, args=(answer,), daemon=True) for answer in replies]
     for thread in threads:
         thread.start()
     until = time.monotonic() + seconds
@@ -65,7 +65,7 @@ def ask_hosts(reports: Sequence[HostRow], open_host: Any, *, seconds: float = AS
         thread.join(max(0.0, until - time.monotonic()))
     answers = [
         replace(answer, error=answer.error or (None if answer.loaded is not None else "no answer in time"))
-        for answer in asked
+        for answer in replies
     ]
     for gpu in tuple(opened):  # cuts the calls that are still under way
         gpu.close()
@@ -94,13 +94,13 @@ def print_loaded(*, as_json: bool) -> None:
         now = database.clock().now()
         with database.read() as conn:
             reports = read_hosts(conn, now)
-    asked = ask_hosts(reports, _open_host)
+    answers = ask_hosts(reports, _open_host)
     if as_json:
         from worker.exports.output.hosts import host_loaded_output
 
-        print_json([host_loaded_output(answer.report, answer.loaded, answer.error) for answer in asked])
+        print_json([host_loaded_output(answer.report, answer.loaded, answer.error) for answer in answers])
         return
-    if not asked:
+    if not answers:
         typer.echo("no hosts yet: caravan hosts add NAME URL")
         return
     table = plain_table(
@@ -109,7 +109,7 @@ def print_loaded(*, as_json: bool) -> None:
         fold=("until",),
         cut=("host", "model"),
     )
-    for answer in asked:
+    for answer in answers:
         name = one_line(answer.report.host.name)
         if answer.loaded is None:
             known = answer.report.resident

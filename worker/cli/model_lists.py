@@ -20,22 +20,22 @@ WIDE = 100
 
 def print_models(model: str | None, on_hosts: list[str] | None, *, json_: bool) -> None:
     """The models of the fleet, as a table or as JSON. Raises SettingsRefused."""
-    wanted = None if model is None else model_name(model)
+    name = None if model is None else model_name(model)
     with opened(settings_for()) as database, database.read() as conn:
         rows = read_hosts(conn, database.clock().now())
         chosen = _chosen([row.name for row in rows], on_hosts)
-        found = fleet_models(conn, [row for row in rows if row.name in chosen])
-    found = [entry for entry in found if wanted in (None, entry.name)]
+        models = fleet_models(conn, [row for row in rows if row.name in chosen])
+    models = [entry for entry in models if name in (None, entry.name)]
     if json_:
         from worker.exports.output.models import fleet_model_output
 
-        print_json([fleet_model_output(entry) for entry in found])
+        print_json([fleet_model_output(entry) for entry in models])
         return
-    if not found:
-        seen = f"no host has been seen to have {wanted or 'a model'}"
-        typer.echo(seen if rows else "no hosts yet: caravan hosts add NAME URL")
+    if not models:
+        text = f"no host has been seen to have {name or 'a model'}"
+        typer.echo(text if rows else "no hosts yet: caravan hosts add NAME URL")
         return
-    _print_models(found, len(chosen))
+    _print_models(models, len(chosen))
 
 
 def _print_models(models: Sequence[FleetModel], on_hosts: int) -> None:
@@ -95,8 +95,8 @@ def print_model(model: str, on_hosts: list[str] | None, *, json_: bool) -> None:
         chosen = _chosen([row.name for row in rows], on_hosts)
         rows = [row for row in rows if row.name in chosen]
         having = hosts_that_have(conn, [name], rows)
-        (entry,) = [found for found in fleet_models(conn, rows) if found.name == name]
-    said, place = _ask_one(
+        (entry,) = [fleet_model for fleet_model in fleet_models(conn, rows) if fleet_model.name == name]
+    details, place = _ask_one(
         [row.host for row in rows if row.name in having],
         lambda one: OllamaHost.of(one, deadlines=settings.deadlines),
         name,
@@ -104,12 +104,12 @@ def print_model(model: str, on_hosts: list[str] | None, *, json_: bool) -> None:
     if json_:
         from worker.exports.output.models import model_details_output
 
-        print_json(model_details_output(entry, place, said))
+        print_json(model_details_output(entry, place, details))
         return
     _print_models([entry], len(chosen))
     for field in ("parameters", "system", "template", "license"):
-        if said.get(field):
-            lines = str(said[field]).strip().splitlines()
+        if details.get(field):
+            lines = str(details[field]).strip().splitlines()
             typer.echo(f"{field} (on {place}):")
             for line in lines[:40]:
                 typer.echo(f"  {line}")
@@ -150,16 +150,16 @@ def print_operations(operation: int | None, limit: int | None, *, json_: bool) -
             else [read_model_operation(conn, operation)]
         )
         rows = rows_of(conn, database)
-    found = read[:shown]
+    operations = read[:shown]
     say_more(len(read), shown, "operations")
     if json_:
         from worker.exports.output.models import model_operation_output
 
-        print_json([model_operation_output(one) for one in found])
+        print_json([model_operation_output(one) for one in operations])
         return
-    if not found:
+    if not operations:
         typer.echo("nothing was done with models yet")
-    for one in found:
+    for one in operations:
         for line in operation_lines(one, rows):
             typer.echo(line)
 

@@ -295,7 +295,7 @@ def drifting(operation: ModelOperation) -> list[str]:
     for part in operation.parts:
         if part.digest is not None and part.state is PartState.DONE:
             digests.setdefault(part.model, set()).add(part.digest)
-    return sorted(model for model, found in digests.items() if len(found) > 1)
+    return sorted(model for model, versions in digests.items() if len(versions) > 1)
 
 
 def _say_left(operation: ModelOperation, console: Console, how: str) -> None:

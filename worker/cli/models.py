@@ -161,8 +161,8 @@ def models_create(
     from worker.hosts.recipes import checked_recipe, parameter, read_recipe
 
     recipe = {} if file is None else read_recipe(file)
-    given = {"from": source, "system": system, "template": template, "quantize": quantize}
-    recipe |= {name: value for name, value in given.items() if value is not None}
+    options = {"from": source, "system": system, "template": template, "quantize": quantize}
+    recipe |= {name: value for name, value in options.items() if value is not None}
     if param:
         recipe["parameters"] = {**(recipe.get("parameters") or {}), **dict(map(parameter, param))}
     recipe = checked_recipe(recipe)
@@ -233,15 +233,15 @@ def _carry_out(
     from worker.cli.model_work import Wish, carry_out
     from worker.hosts.models import model_name, spellings
 
-    given = dict(arguments)
+    values = dict(arguments)
     if verb is ModelVerb.PULL:
-        given["spellings"] = spellings(names) or None
-    if given.get("source") is not None:
-        given["source"] = model_name(given["source"])
+        values["spellings"] = spellings(names) or None
+    if values.get("source") is not None:
+        values["source"] = model_name(values["source"])
     wish = Wish(
         verb=verb,
         models=list(dict.fromkeys(map(model_name, names))),
-        arguments=given | {"now": carrying.now},
+        arguments=values | {"now": carrying.now},
         places=carrying.host,
         have=have,
         first=first,

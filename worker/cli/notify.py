@@ -79,15 +79,15 @@ def notify_list(
     from worker.storage.notices import list_notices
 
     with opened(settings_for()) as database, database.read() as conn:
-        found = list_notices(conn, find_batch(conn, batch).id)
+        notices = list_notices(conn, find_batch(conn, batch).id)
     if json_:
         from worker.exports.output.batches import notices_output
 
-        print_json(notices_output(found))
+        print_json(notices_output(notices))
         return
-    for one in found:
-        tried = f", {one.tries} tries" if one.tries > 1 else ""
-        why = f": {one.error}" if one.error else ""
-        typer.echo(f"{one.state}{tried}: {one.to.channel} to {one.to.target}{why}")
-    if not found:
+    for notice in notices:
+        tried = f", {notice.tries} tries" if notice.tries > 1 else ""
+        why = f": {notice.error}" if notice.error else ""
+        typer.echo(f"{notice.state}{tried}: {notice.to.channel} to {notice.to.target}{why}")
+    if not notices:
         typer.echo("there are no addressees")

@@ -97,18 +97,18 @@ def quote_rows(
         clock = database.clock()
         machines = _machines(settings, database, clock, hosts)
         with database.read() as conn:
-            told = model_facts(conn) | _models_of(machines)
+            facts = model_facts(conn) | _models_of(machines)
         name = rows.name or rows.path.name
         with ReadingProgress(error_console(), name, lambda: rows.reached[0]):
-            asked = tally(Intake(submission, model_facts=told), lines, told)
+            counts = tally(Intake(submission, model_facts=facts), lines, facts)
         if not submission.pull_missing:
-            _check_models(asked.models, machines)
+            _check_models(counts.models, machines)
         with database.read() as conn:
             before = None if submission.on_change == "new" else _batch_of(conn, rows.key(submission))
             done = {} if before is None else _done(conn, before.id)
         quoted = quote_input(
             database,
-            asked,
+            counts,
             clock=clock,
             machines=machines,
             less=done,
@@ -173,16 +173,16 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
         if not machines.reports:
             raise NoHost("no host takes work: caravan hosts list says why")
         return machines
-    seen = look_at_all(
+    checks = look_at_all(
         select_hosts(database, hosts.host, hosts.slots),
         open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
     )
-    say_unreachable(error_console(), seen)
-    if all(look.error is not None for look in seen):
-        places = "; ".join(f"{look.host.url}: {look.error}" for look in seen)
+    say_unreachable(error_console(), checks)
+    if all(look.error is not None for look in checks):
+        places = "; ".join(f"{look.host.url}: {look.error}" for look in checks)
         raise NoHost(f"no host can be reached ({places}). Is Ollama running there?")
     with database.read() as conn:
-        return machines_of_looks(conn, seen, clock.now())
+        return machines_of_looks(conn, checks, clock.now())
 
 
 def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
@@ -212,10 +212,10 @@ def _batch_of(conn: "Connection", key: str) -> "Batch | None":
     """The batch that asks this very input already, a pilot of it perhaps."""
     from worker.storage.batches import batch_of_key
 
-    found = batch_of_key(conn, key)
-    if found is None or found.state in (BatchState.REFUSED, BatchState.CANCELLED):
+    known = batch_of_key(conn, key)
+    if known is None or known.state in (BatchState.REFUSED, BatchState.CANCELLED):
         return None
-    return found
+    return known
 
 
 def _done(conn: "Connection", batch_id: int) -> dict[str, int]:

@@ -99,8 +99,8 @@ def _print(report: "Report", price: float | None) -> None:
     console.print(Text(head, style="bold"), soft_wrap=True)
     for row in rows:
         console.print(Text(row), soft_wrap=True)
-    for told in remarks(report, price):
-        console.print(told)
+    for remark in remarks(report, price):
+        console.print(remark)
     if width is not None:
         hours = filled_hours(report)
         console.print(Text("\noutput tokens per hour (UTC)", style="bold"))
@@ -146,19 +146,19 @@ def table(report: "Report", *, width: int | None) -> list[str]:
 
 def remarks(report: "Report", price: float | None) -> list[str]:
     """What stands beneath the figures."""
-    told = []
+    lines = []
     if report.failures:
-        told.append("failed: " + ", ".join(f"{n:,} {code}" for code, n in list(report.failures.items())[:6]))
+        lines.append("failed: " + ", ".join(f"{n:,} {code}" for code, n in list(report.failures.items())[:6]))
     kwh = report.figures.total.kwh
     if price is not None and kwh is not None:
-        told.append(f"energy: {energy(kwh)} kWh at {price:g} = {kwh * price:,.2f}")
+        lines.append(f"energy: {energy(kwh)} kWh at {price:g} = {kwh * price:,.2f}")
     if report.figures.unknown_power and (price is not None or any(line.kwh for line in report.figures.lines)):
         first = report.figures.unknown_power[0]
-        told.append(
+        lines.append(
             f"no watts told for {', '.join(report.figures.unknown_power)}: caravan hosts set {first} --watts N"
         )
-    told += [schedule_remark(one) for one in report.schedule_lines]
-    return told
+    lines += [schedule_remark(one) for one in report.schedule_lines]
+    return lines
 
 
 def schedule_remark(line: Mapping[str, Any]) -> str:
@@ -182,16 +182,16 @@ def filled_hours(report: "Report") -> list[tuple[datetime, int]]:
     """Each hour from the first to the last with its output tokens."""
     from datetime import UTC, timedelta
 
-    found = {
+    tokens = {
         datetime.strptime(line.key, "%Y-%m-%d %H:%M").replace(tzinfo=UTC): line.output_tokens
         for line in report.hours.lines
     }
-    if not found:
+    if not tokens:
         return []
-    first, last = min(found), max(found)
+    first, last = min(tokens), max(tokens)
     count = int((last - first) / timedelta(hours=1)) + 1
     hours = (first + timedelta(hours=at) for at in range(count))
-    return [(hour, found.get(hour, 0)) for hour in hours]
+    return [(hour, tokens.get(hour, 0)) for hour in hours]
 
 
 def share(value: float | None) -> str:

@@ -197,15 +197,15 @@ def _results(options: dict[str, Any]) -> None:
         total = None
         if batch is not None:
             with database.read() as conn:
-                found = find_batch(conn, batch)
-            if found.pruned_at is not None:
+                row = find_batch(conn, batch)
+            if row.pruned_at is not None:
                 error_console().print(
-                    f"batch {found.id} was pruned {found.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
-                    f"the answers of its {count_of(found.jobs, 'job')} are gone",
+                    f"batch {row.id} was pruned {row.pruned_at.astimezone():%Y-%m-%d %H:%M}: "
+                    f"the answers of its {count_of(row.jobs, 'job')} are gone",
                     style="yellow",
                 )
-            chosen = _matching(database, replace(chosen, batch_id=found.id), options)
-            total = found.jobs if chosen.whole_batch and not options["wide"] else None
+            chosen = _matching(database, replace(chosen, batch_id=row.id), options)
+            total = row.jobs if chosen.whole_batch and not options["wide"] else None
         form = CsvForm(options["bom"], not options["raw"], character(options["delimiter"], "--delimiter"))
         console = error_console()
         writer = ResultWriter(database, chosen, fields, options["wide"], form, say=console.print)
@@ -298,8 +298,8 @@ def _matching(database: "Database", chosen: "Selection", options: dict[str, Any]
     from worker.search.search import jobs_matching
 
     among = replace(chosen, codes=None, since=None, until=None)
-    found = jobs_matching(database, [among], options["matching"])
-    return replace(chosen, job_ids=found[0].job_ids if found else frozenset())
+    matches = jobs_matching(database, [among], options["matching"])
+    return replace(chosen, job_ids=matches[0].job_ids if matches else frozenset())
 
 
 def _names(lists: list[str] | None) -> list[str]:

@@ -55,7 +55,7 @@ def search(
         if batch is not None:
             with database.read() as conn:
                 batch_id = find_batch(conn, batch).id
-        found = service.search(
+        result = service.search(
             database,
             " ".join(map(quoted_phrase, words)),
             batch_id=batch_id,
@@ -66,9 +66,9 @@ def search(
     if json_:
         from worker.exports.output.jobs import hits_output
 
-        print_json(hits_output(found))
+        print_json(hits_output(result))
     else:
-        _print(found)
+        _print(result)
 
 
 search.context_settings = {"ignore_unknown_options": True}  # type: ignore[attr-defined]
@@ -103,8 +103,8 @@ def _print(result: "SearchResult") -> None:
     more = "; there are more, --limit shows them" if result.more else ""
     say(f"{count_of(n, 'job')} found{more}")
     if result.progress.behind:
-        told = (
+        message = (
             f"{count_of(result.progress.behind, 'result is', 'results are')} not searched yet; "
             "caravan search --catch-up reads them first"
         )
-        say(told)
+        say(message)

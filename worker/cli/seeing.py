@@ -67,19 +67,19 @@ def jobs(
     Example: caravan jobs @last --state failed --code context_overflow
     """
     with opened(settings_for()) as database, database.read() as conn:
-        found = find_batch(conn, batch)
+        row = find_batch(conn, batch)
         if json_:
             from worker.exports.output.jobs import job_output
 
-            pages = _pages(conn, found.id, state, code, answers.filter)
+            pages = _pages(conn, row.id, state, code, answers.filter)
             print_json(map(job_output, limited(pages, limit or ALL, "jobs")))
             return
         shown = limit or DEFAULT_LIMIT
-        read = list_jobs(conn, found.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
+        read = list_jobs(conn, row.id, state=state, code=code, answers=answers.filter, limit=shown + 1)
     listed = read[:shown]
     if not listed:
-        wanted = " of that kind" if state is not None or code is not None or answers.filter else ""
-        typer.echo(f"batch {found.id} ({found.name}) has no jobs{wanted}")
+        kind = " of that kind" if state is not None or code is not None or answers.filter else ""
+        typer.echo(f"batch {row.id} ({row.name}) has no jobs{kind}")
         return
     console = output_console()
     if console.is_terminal:
@@ -117,12 +117,12 @@ def _print_narrow(jobs: Sequence[JobLine], console: Console) -> None:
         width=console.width,
     )
     console.print(Text(head, style="bold"), soft_wrap=True)
-    said = ""
+    message = ""
     for job, line in zip(jobs, printed, strict=True):
         console.print(Text(line), soft_wrap=True)
-        if job.message and job.message != said:
+        if job.message and job.message != message:
             console.print(Padding(Text(" ".join(job.message.split())[:WHY]), (0, 0, 0, 4)))
-        said = job.message or ""
+        message = job.message or ""
 
 
 def _cells(job: JobLine) -> tuple[str, ...]:
@@ -152,7 +152,7 @@ def explain(
     settings = settings_for()
     with opened(settings) as database:
         clock = database.clock()
-        found = explain_reference(
+        explained = explain_reference(
             database,
             reference,
             clock=clock,
@@ -163,17 +163,17 @@ def explain(
     if json_:
         from worker.exports.output.jobs import explained_output
 
-        print_json(explained_output(found))
+        print_json(explained_output(explained))
         return
     console = output_console()
-    console.print(found.sentences[0])
-    for sentence in found.sentences[1:]:
+    console.print(explained.sentences[0])
+    for sentence in explained.sentences[1:]:
         console.print(Text(f"- {sentence}"))
-    if not found.attempts:
+    if not explained.attempts:
         return
     console.print("attempts:")
     table = plain_table("", "host", "ended", "outcome", "why", fold=("why",))
-    for attempt in found.attempts:
+    for attempt in explained.attempts:
         why = ": ".join(part for part in (attempt.error_code, attempt.error_message) if part)
         table.add_row(
             f"  {attempt.attempt}",

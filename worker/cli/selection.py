@@ -126,8 +126,8 @@ def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iter
 
 def parse_pair(text: str) -> tuple[str, str]:
     """KEY=VALUE of --where. Raises typer.BadParameter."""
-    key, found, value = text.partition("=")
-    if not found or not key:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
         raise typer.BadParameter(f"{text!r}: expected KEY=VALUE", param_hint="--where")
     return key, value
 

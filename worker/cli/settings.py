@@ -82,10 +82,10 @@ def quiet_log(settings: Settings, level: str = "warning") -> None:
     sentences, unless they chose a style."""
     from worker.observability.logging import configure
 
-    asked = "log_level" in settings.model_fields_set
-    sentences = not asked and "log_style" not in settings.model_fields_set and sys.stderr.isatty()
+    explicit = "log_level" in settings.model_fields_set
+    sentences = not explicit and "log_style" not in settings.model_fields_set and sys.stderr.isatty()
     style = "sentence" if sentences else settings.log_style
-    configure(settings.log_level if asked else level, style=style, repeats=asked)
+    configure(settings.log_level if explicit else level, style=style, repeats=explicit)
 
 
 @contextmanager

@@ -159,7 +159,7 @@ def submission_of_rows(options: RowsOptions, hours: HoursOptions | None = None, 
         from worker.policy.zones import zone_of
 
         zone = zone_of(hours.tz)
-    said = {
+    values = {
         **same_fields(options.rows),
         **same_fields(options.models),
         **same_fields(options.request),
@@ -179,11 +179,11 @@ def submission_of_rows(options: RowsOptions, hours: HoursOptions | None = None, 
         "deadline": None if deadline.by is None else deadline_of(deadline.by, SystemClock().now(), zone),
         "expires": True if deadline.expire else None,
     }
-    submission = Submission.model_construct(**{**said, **terms})
+    submission = Submission.model_construct(**{**values, **terms})
     problems = [Problem(p.line, p.field, p.code, p.message) for p in check_defaults(submission.defaults)]
     if problems:
         raise InputRefused(problems)
-    return Submission.model_validate({**said, **terms})
+    return Submission.model_validate({**values, **terms})
 
 
 def same_fields(group: Any) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def watch(
         clock = database.clock()
         with database.read() as conn:
             batch_id = None if batch is None else find_batch(conn, batch).id
-        seen = _Pace()
+        pace = _Pace()
         eta = Eta(_rest(database, clock, batch_id))
         try:
             screen = _JsonLines(console) if json_ else _screen(console)
@@ -68,7 +68,7 @@ def watch(
                     except DatabaseFailure as error:
                         screen.away(str(error))
                     else:
-                        rate = eta.into(seen.rates(now))
+                        rate = eta.into(pace.rates(now))
                         reasons = [] if _moves(now) else why_nothing_moves(now, now.at)
                         screen.show(now, without_eta(rate) if reasons else rate, reasons)
                         if now.progress is not None and not now.progress.open and now.progress.total:
@@ -108,8 +108,8 @@ class _Pace:
             self._looks.popleft()
         since, first = self._looks[0]
         left = total - done - now.counts.get(JobState.HELD, 0)
-        found = rates(ended=done - first, unfinished=left, tokens=0, seconds=(now.at - since).total_seconds())
-        return Rates(found.jobs_per_second, now.tokens_per_second, found.eta_seconds)
+        pace = rates(ended=done - first, unfinished=left, tokens=0, seconds=(now.at - since).total_seconds())
+        return Rates(pace.jobs_per_second, now.tokens_per_second, pace.eta_seconds)
 
 
 class _Screen:
@@ -155,9 +155,9 @@ class _Lines(_Screen):
 
     def show(self, now: Situation, rate: Rates, reasons: Sequence[str]) -> None:
         state = now.progress.batch.state if now.progress else None
-        said = (state, *sorted(now.counts.items()))
-        if said != self._said:
-            self._said = said
+        counts = (state, *sorted(now.counts.items()))
+        if counts != self._said:
+            self._said = counts
             self._console.print(headline(now, rate))
         lasting = [without_spans(reason) for reason in reasons]
         if lasting != self._reasons:

@@ -21,23 +21,23 @@ def read_schedules(path: Path) -> "dict[str, ScheduleSpec]":
     from worker.cli.applicable import refuse_idle
     from worker.schedules.spec import check_name, spec_of
 
-    found: dict[str, ScheduleSpec] = {}
-    for name, said, lines, line in _schedules_of(path):
-        if name in found:
+    specs: dict[str, ScheduleSpec] = {}
+    for name, values, lines, line in _schedules_of(path):
+        if name in specs:
             raise _refused(path, line, "name", f"{name} stands in the file twice")
         try:
-            refuse_idle("schedule file", {field: value for field, value in said.items() if value})
-            spec = spec_of(said, base=path.resolve().parent)
-            found[check_name(name)] = replace(spec, file=str(path.resolve()))
+            refuse_idle("schedule file", {field: value for field, value in values.items() if value})
+            spec = spec_of(values, base=path.resolve().parent)
+            specs[check_name(name)] = replace(spec, file=str(path.resolve()))
         except InputRefused as error:
             problems = [
                 _problem(path, lines.get(problem.field, line), problem.field, f"{name}: {problem.message}")
                 for problem in error.problems
             ]
             raise InputRefused(problems) from error
-    if not found:
+    if not specs:
         raise _refused(path, 0, "schedules", "names no schedule")
-    return found
+    return specs
 
 
 def _schedules_of(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, int], int]]:
@@ -51,8 +51,10 @@ def _schedules_of(path: Path) -> Iterator[tuple[str, dict[str, Any], dict[str, i
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = 0 if mark is None else mark.line + 1
-        told = getattr(error, "problem", None) or str(error)
-        raise _refused(path, line, "", f"no YAML: {told}; is a text that begins with * in quotes?") from error
+        message = getattr(error, "problem", None) or str(error)
+        raise _refused(
+            path, line, "", f"no YAML: {message}; is a text that begins with * in quotes?"
+        ) from error
     if root is None:
         return
     top = _entries(path, root)
@@ -84,15 +86,15 @@ def _entries(path: Path, node: Any) -> dict[str, tuple[int, Any]]:
 
     if not isinstance(node, yaml.MappingNode):
         raise _refused(path, node.start_mark.line + 1, "", "expected names and values")
-    found: dict[str, tuple[int, Any]] = {}
+    entries: dict[str, tuple[int, Any]] = {}
     for key, value in node.value:
         line = key.start_mark.line + 1
         if not isinstance(key, yaml.ScalarNode):
             raise _refused(path, line, "", "expected a name before the colon")
-        if key.value in found:
+        if key.value in entries:
             raise _refused(path, line, key.value, f"{key.value} stands there twice")
-        found[key.value] = (line, value)
-    return found
+        entries[key.value] = (line, value)
+    return entries
 
 
 def _fields(path: Path, entries: dict[str, tuple[int, Any]]) -> tuple[dict[str, Any], dict[str, int]]:
@@ -102,7 +104,7 @@ def _fields(path: Path, entries: dict[str, tuple[int, Any]]) -> tuple[dict[str, 
     from worker.domain.schedules import ScheduleSpec
 
     known = {field.name for field in fields(ScheduleSpec)} - {"file"}
-    said: dict[str, Any] = {}
+    values: dict[str, Any] = {}
     lines: dict[str, int] = {}
     problems = []
     for key, (line, node) in entries.items():
@@ -112,13 +114,13 @@ def _fields(path: Path, entries: dict[str, tuple[int, Any]]) -> tuple[dict[str, 
             near = get_close_matches(name, sorted(known), n=1)
             message = f"did you mean {near[0]}?" if near else f"known are {', '.join(sorted(known))}"
             problems.append(_problem(path, line, key, f"unknown field {key!r}; {message}"))
-        elif name in said:
+        elif name in values:
             problems.append(_problem(path, line, key, f"{key} says {name} again"))
         else:
-            said[name], lines[name] = _value(path, node), line
+            values[name], lines[name] = _value(path, node), line
     if problems:
         raise InputRefused(problems)
-    return said, lines
+    return values, lines
 
 
 def _value(path: Path, node: Any) -> Any:
@@ -129,8 +131,8 @@ def _value(path: Path, node: Any) -> Any:
     try:
         return _plain(loader.construct_object(node, deep=True))
     except yaml.YAMLError as error:
-        told = getattr(error, "problem", None) or str(error)
-        raise _refused(path, node.start_mark.line + 1, "", told) from error
+        message = getattr(error, "problem", None) or str(error)
+        raise _refused(path, node.start_mark.line + 1, "", message) from error
     finally:
         loader.dispose()
 

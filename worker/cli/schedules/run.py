@@ -210,15 +210,15 @@ def _until(
     """The firing once it is far ``enough`` or has ended, or after ``seconds``."""
     from worker.storage.firings import get_firing
 
-    began, said = clock.monotonic(), False
+    began, printed = clock.monotonic(), False
     while True:
         with database.read() as conn:
             firing = get_firing(conn, firing_id)
         waited = clock.monotonic() - began
         if firing.ended_at is not None or enough(firing) or (seconds is not None and waited > seconds):
             return firing
-        if not said and firing.began_at is None and waited > BEGIN_SECONDS:
-            said = True
+        if not printed and firing.began_at is None and waited > BEGIN_SECONDS:
+            printed = True
             why = "an earlier one has not ended" if firing.state == "queued" else "does caravan control run?"
             console.print(f"Nobody has begun it yet: {why}", style="yellow")
         time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
