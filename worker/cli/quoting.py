@@ -5,7 +5,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from worker.cli.render import Console, duration, one_line, output_console, plain_table, span_between
-from worker.domain.numbers import count_of
+from worker.domain.numbers import count_of, names_of
 from worker.domain.runners import RunnerKey
 from worker.explain.reasons import moment
 from worker.quote.quote import Quoted
@@ -38,7 +38,7 @@ def _table(quoted: Quoted) -> Any:
         "host", "jobs", "loads", "busy", "models", right=("jobs", "loads", "busy"), cut=("host", "models")
     )
     for host in quoted.hosts[:MOST_HOSTS]:
-        models = dict.fromkeys(_model(part.runner_key) for part in host.parts)
+        models = dict.fromkeys(RunnerKey.parse(part.runner_key).model for part in host.parts)
         table.add_row(
             one_line(host.host),
             f"{host.jobs:,}",
@@ -56,14 +56,14 @@ def summary(
 ) -> Iterator[str]:
     """When it is done, whether that is in time, how sure that is, and what would make it shorter."""
     if quoted.quote.unplaced:
-        names = _some([_model(key) for key in quoted.quote.unplaced])
+        names = _models(quoted.quote.unplaced)
         yield f"Never: no host has, or can hold, {names}; caravan models says which host has what"
     if quoted.jobs and len(quoted.quote.unplaced) < _keys_needed(quoted):
         yield f"Expected {expected(quoted, zone=zone)}"
     if deadline is not None:
         yield whether_in_time(quoted, deadline, zone=zone)
     if quoted.guessed:
-        names = _some([_model(key) for key in quoted.guessed])
+        names = _models(quoted.guessed)
         hint = f"; {sampling} runs ten of the jobs to know better" if sampling else ""
         yield f"This is a guess: nobody has seen {names} at work here{hint}"
     if quoted.advice:
@@ -96,14 +96,8 @@ def whether_in_time(quoted: Quoted, deadline: datetime, *, zone: tzinfo | None =
     return f"In time for {by}, with {duration(left)} to spare"
 
 
-def _model(runner_key: str) -> str:
-    return RunnerKey.parse(runner_key).model
-
-
-def _some(names: Sequence[str]) -> str:
-    distinct = list(dict.fromkeys(names))
-    more = f" and {len(distinct) - 4} more" if len(distinct) > 4 else ""
-    return ", ".join(distinct[:4]) + more
+def _models(runner_keys: Sequence[str]) -> str:
+    return names_of(list(dict.fromkeys(RunnerKey.parse(key).model for key in runner_keys)))
 
 
 def warn_of_deadline(console: Console, quoted: Quoted, deadline: datetime) -> None:

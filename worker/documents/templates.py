@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
+from worker.domain.numbers import names_of
 from worker.errors import InputRefused, Problem, in_words
 from worker.records import record
 
@@ -177,11 +178,9 @@ def nearest(name: str, columns: Collection[str], *, as_written: bool = True) -> 
     return f"there are {listed(columns, as_written=as_written)}"
 
 
-def listed(columns: Collection[str], *, most: int = 12, as_written: bool = True) -> str:
-    """The first ``most`` columns in a sentence."""
-    names = [written(column) if as_written else repr(column) for column in columns]
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more if names else "none"
+def listed(columns: Collection[str], *, as_written: bool = True) -> str:
+    """The first columns in a sentence."""
+    return names_of([written(column) if as_written else repr(column) for column in columns], 12) or "none"
 
 
 def written(column: str) -> str:

@@ -1,5 +1,6 @@
 """Numbers as people write them."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 
@@ -20,3 +21,13 @@ def count_of(number: int, noun: str, plural: str = "") -> str:
     ('1 job', '1,200 jobs', '2 batches', '1 job is')
     """
     return f"{number:,} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def names_of(names: Sequence[str], most: int = 4) -> str:
+    """The first ``most`` names, and how many more there are.
+
+    >>> names_of(["a", "b"]), names_of("abcdefg"), names_of("abcdefg", 1)
+    ('a, b', 'a, b, c, d and 3 more', 'a and 6 more')
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")

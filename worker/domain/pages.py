@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from worker.domain.numbers import names_of
+
 PAGE_BREAK = "\n\n"
 """Between the pages of a document in its text."""
 
@@ -20,7 +22,6 @@ def without_text(pages: Sequence[int], of: int) -> str:
             runs[-1][1] = page
         else:
             runs.append([page, page])
-    named = ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in runs[:20])
-    more = f" and {len(runs) - 20:,} more" if len(runs) > 20 else ""
+    named = names_of([str(first) if first == last else f"{first}-{last}" for first, last in runs], 20)
     have = "has" if len(pages) == 1 else "have"
-    return f"without {len(pages):,} of its {of:,} pages, which {have} no text: {named}{more}"
+    return f"without {len(pages):,} of its {of:,} pages, which {have} no text: {named}"

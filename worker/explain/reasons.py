@@ -6,7 +6,7 @@ from datetime import datetime, tzinfo
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.domain.model_operations import BRINGS, ModelPart
-from worker.domain.numbers import count_of
+from worker.domain.numbers import count_of, names_of
 from worker.domain.runners import serves, without_window
 from worker.errors import Code
 from worker.explain.obstacles import barred
@@ -149,7 +149,7 @@ def in_the_way(
     server = situation.server
     unserved = [host for host in hosts if _lacks_server(host, server)]
     if unserved:
-        yield f"{_lack_of(server)} {some([host.name for host in unserved])}: {_remedy(unserved, server)}"
+        yield f"{_lack_of(server)} {names_of([host.name for host in unserved])}: {_remedy(unserved, server)}"
     for host in hosts:
         if host not in unserved:
             yield from host_in_the_way(situation, host, keys, now, zone)
@@ -181,16 +181,6 @@ def _remedy(hosts: Sequence[HostRow], server: Server) -> str:
             return "caravan up"
         case _:
             return f"caravan up, or {again}"
-
-
-def some(names: Sequence[str]) -> str:
-    """Some of the names, and how many more.
-
-    >>> some(["a", "b"]), some(list("abcdefg"))
-    ('a, b', 'a, b, c, d and 3 more')
-    """
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
 
 
 def host_in_the_way(

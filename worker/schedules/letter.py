@@ -1,10 +1,10 @@
 """The report of a firing in words: a line for people, and a letter for a mail, a terminal or a file."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from worker.documents.leave_out import omissions
-from worker.domain.numbers import count_of
+from worker.domain.numbers import count_of, names_of
 from worker.domain.pages import without_text
 from worker.domain.schedules import FiringState
 
@@ -104,7 +104,7 @@ def _failures(report: Mapping[str, Any], most: int) -> Iterator[str]:
         groups.setdefault(("" if document["code"] == "template_error" else name, why), []).append(name)
     lines = list(groups.items())
     for (_, why), names in lines[:most]:
-        yield f"{some(list(dict.fromkeys(names)))}: {why}"
+        yield f"{names_of(list(dict.fromkeys(names)), 3)}: {why}"
     rest = sum(len(names) for _, names in lines[most:]) + (report.get("failed_not_listed") or 0)
     if rest:
         yield f"and {rest:,} more that failed: caravan schedule history {report['schedule']} --json"
@@ -126,16 +126,6 @@ def named(row: Mapping[str, Any], *, models: int) -> str:
     ('a.log (qwen3:8b)', 'a.log')
     """
     return f"{row['document']} ({row['model']})" if models > 1 and row.get("model") else str(row["document"])
-
-
-def some(names: Sequence[str], *, most: int = 3, of: int | None = None) -> str:
-    """The first names, and how many more of all ``of``.
-
-    >>> some(["a", "b"]), some(list("abcdef")), some(list("abc"), of=9)
-    ('a, b', 'a, b, c and 3 more', 'a, b, c and 6 more')
-    """
-    rest = (len(names) if of is None else of) - len(names[:most])
-    return ", ".join(names[:most]) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _flawed(report: Mapping[str, Any], most: int) -> Iterator[str]:
