@@ -20,15 +20,15 @@ Read = Callable[[], "Quoted | None"]
 class Eta:
     """Puts the estimate into rates. Between two looks time is taken off it."""
 
-    def __init__(self, read: Read, *, every: float = ETA_SECONDS) -> None:
-        self._read, self._every = read, every
+    def __init__(self, read: Read) -> None:
+        self._read = read
         self._read_at = float("-inf")
         self._quoted: Quoted | None = None
 
     def into(self, rates: Rates) -> Rates:
         """``rates`` with the estimate for the rest; as they are where nothing is known that they do not tell."""
         now = time.monotonic()
-        if now - self._read_at >= self._every:
+        if now - self._read_at >= ETA_SECONDS:
             self._read_at = now
             try:
                 self._quoted = self._read()

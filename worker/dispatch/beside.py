@@ -18,11 +18,11 @@ _STOP_SECONDS = 60
 
 
 @contextmanager
-def keep_running(commands: Mapping[str, Sequence[str]], *, pause: float = PAUSE) -> Iterator[None]:
+def keep_running(commands: Mapping[str, Sequence[str]]) -> Iterator[None]:
     """Each command, by its name, for as long as the block lasts; in the end they get SIGTERM and are waited for."""
     stop = threading.Event()
     keepers = [
-        threading.Thread(target=_keep, args=(name, command, stop, pause), name=f"keeps-{name}", daemon=True)
+        threading.Thread(target=_keep, args=(name, command, stop), name=f"keeps-{name}", daemon=True)
         for name, command in commands.items()
     ]
     for keeper in keepers:
@@ -35,7 +35,7 @@ def keep_running(commands: Mapping[str, Sequence[str]], *, pause: float = PAUSE)
             keeper.join()
 
 
-def _keep(name: str, command: Sequence[str], stop: threading.Event, pause: float) -> None:
+def _keep(name: str, command: Sequence[str], stop: threading.Event) -> None:
     while not stop.is_set():
         process = subprocess.Popen(list(command))
         while process.poll() is None and not stop.wait(_LOOK):
@@ -44,8 +44,8 @@ def _keep(name: str, command: Sequence[str], stop: threading.Event, pause: float
             _end(process)
             return
         if not stop.is_set():
-            emit("process.ended", name=name, code=process.returncode, again_in=pause)
-        stop.wait(pause)
+            emit("process.ended", name=name, code=process.returncode, again_in=PAUSE)
+        stop.wait(PAUSE)
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:

@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from worker.clock import Clock, SystemClock
+from worker.clock import SystemClock
 from worker.domain.health import Finding, HealthLimits, Kind, Pulse, Telling
 from worker.errors import DatabaseFailure, SettingsRefused, in_words
 from worker.health.facts import Place, gather
@@ -110,11 +110,10 @@ class Watch:
         telling: Telling,
         *,
         held: Callable[[], bool] = lambda: False,
-        clock: Clock | None = None,
         every: float = EVERY,
     ) -> None:
         self._place, self._limits, self._held, self._every = place, limits, held, every
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock()
         self._teller = Teller(telling)
         self._address = listen_address(telling.address) if telling.address else None
         self._lock = threading.Lock()

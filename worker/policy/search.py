@@ -14,6 +14,8 @@ from worker.records import record
 
 LONGEST = 40
 """Characters of a word that are kept as its token."""
+AROUND = 60
+"""Characters that are shown on each side of a hit."""
 PAIRED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fff\u3005-\u3007\u3040-\u30ff\u3100-\u312f"
     "\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff"
@@ -139,9 +141,7 @@ def _refused(message: str) -> CaravanError:
     return InputRefused([Problem(0, "words", "search", message)])
 
 
-def snippet(
-    text: str, query: WordQuery, *, around: int = 60, marks: tuple[str, str] = ("[", "]")
-) -> str | None:
+def snippet(text: str, query: WordQuery, *, marks: tuple[str, str] = ("[", "]")) -> str | None:
     """The surroundings of the first hit, in one line, the hits in it marked; None without one."""
     folded, places = _folded_with_places(text)
     text = unicodedata.normalize("NFC", text)
@@ -152,7 +152,7 @@ def snippet(
     )
     if not spans:
         return None
-    begin, end = max(0, spans[0][0] - around), min(len(text), spans[0][1] + around)
+    begin, end = max(0, spans[0][0] - AROUND), min(len(text), spans[0][1] + AROUND)
     parts, at = [], begin
     for first, last in spans:
         if first < at or last > end:

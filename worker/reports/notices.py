@@ -121,12 +121,11 @@ def deliver_notices(
     means: Means,
     batch_id: int | None = None,
     firing_id: int | None = None,
-    limit: int = AT_ONCE,
 ) -> Delivered:
     """Tell those that are to be told by now, or of these those of one batch or firing. Raises DatabaseUnavailable."""
     now = clock.now()
     with database.read() as conn:
-        due = due_notices(conn, now=now, limit=limit, batch_id=batch_id, firing_id=firing_id)
+        due = due_notices(conn, now=now, limit=AT_ONCE, batch_id=batch_id, firing_id=firing_id)
     sent = failed = 0
     for notice in due:
         if notice.to.channel is Channel.COMMAND and not means.commands:

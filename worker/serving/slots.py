@@ -268,13 +268,13 @@ class Slots:
         """Wake whoever waits in ``completions``. May be called from any thread."""
         self._completions.put(())
 
-    def abort(self, job_ids: Iterable[int] | None = None, *, code: Code = Code.CANCELLED) -> None:
+    def abort(self, job_ids: Iterable[int] | None = None) -> None:
         """Cut the connections of these running jobs, or of all; a call that carries others too goes on for them. May be
         called from any thread."""
         with self._changed:
             calls = self._queue.give_up(None if job_ids is None else frozenset(job_ids))
         for call in calls:
-            call.abort(code)
+            call.abort(Code.CANCELLED)
 
     def close(self) -> None:
         """End the threads of the slots, once their jobs have ended."""

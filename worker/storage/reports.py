@@ -160,15 +160,15 @@ class HeldGroup:
     jobs: int
 
 
-def held_reasons(conn: Connection, batch_id: int, *, most: int = 5) -> list[HeldGroup]:
+def held_reasons(conn: Connection, batch_id: int) -> list[HeldGroup]:
     """Why jobs of the batch are held."""
     rows = conn.execute(
         text(
             "SELECT hold_code, hold_reason, count(*) AS n FROM (SELECT hold_code, hold_reason FROM jobs "
             "WHERE state = 'held' AND batch_id = :batch LIMIT :window) AS found "
-            "GROUP BY hold_code, hold_reason ORDER BY n DESC LIMIT :most"
+            "GROUP BY hold_code, hold_reason ORDER BY n DESC LIMIT 5"
         ),
-        {"batch": batch_id, "window": WINDOW, "most": most},
+        {"batch": batch_id, "window": WINDOW},
     )
     return [HeldGroup(code, reason or "", int(n)) for code, reason, n in rows]
 

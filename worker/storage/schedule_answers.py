@@ -15,6 +15,10 @@ from worker.storage.tables.schedules import schedule_answers, schedule_documents
 from worker.storage.types import UtcTime
 
 _d = schedule_documents.c
+PAGE = 1000
+"""Results that are settled at once."""
+ANSWERS = 200
+"""Answers that are listed at once: they are long."""
 
 
 def late_answers(conn: Connection, schedule_id: int) -> list[int]:
@@ -34,9 +38,7 @@ def late_answers(conn: Connection, schedule_id: int) -> list[int]:
     return [batch for batch in conn.scalars(query) if batch is not None]
 
 
-def settle_documents(
-    conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0, limit: int = 1000
-) -> int | None:
+def settle_documents(conn: Connection, schedule_id: int, batch_id: int, *, after: int = 0) -> int | None:
     """Copy the results of some jobs of a batch into the documents: answers, and why there is none.
 
     Returns the last job of them, to go on from; None: there are no more. Idempotent.
@@ -55,7 +57,7 @@ def settle_documents(
         .select_from(jobs.outerjoin(results, results.c.job_id == jobs.c.id))
         .where(in_batch(batch_id, jobs.c.id), jobs.c.id > after)
         .order_by(jobs.c.id)
-        .limit(limit)
+        .limit(PAGE)
     ).all()
     here = and_(
         _d.schedule_id == schedule_id,
@@ -92,7 +94,7 @@ def settle_documents(
             ),
             failed,
         )
-    return page[-1].id if len(page) == limit else None
+    return page[-1].id if len(page) == PAGE else None
 
 
 def _keep_answers(conn: Connection, schedule_id: int, job_ids: Sequence[int]) -> None:
@@ -216,9 +218,7 @@ class Answered:
     prompt_fit: str | None
 
 
-def list_answers(
-    conn: Connection, schedule_id: int, *, after: Key | None = None, limit: int = 200
-) -> Iterator[Answered]:
+def list_answers(conn: Connection, schedule_id: int, *, after: Key | None = None) -> Iterator[Answered]:
     """Some of the latest answers of the documents that are there, by custom_id and model."""
     a = schedule_answers.c
     same = and_(*(a[name] == _d[name] for name in ("schedule_id", "custom_id", "model")))
@@ -227,7 +227,7 @@ def list_answers(
         .select_from(schedule_answers.join(schedule_documents, same))
         .where(a.schedule_id == schedule_id, _d.gone_at.is_(None), _d.answered_at.is_not(None))
         .order_by(a.custom_id, a.model)
-        .limit(limit)
+        .limit(ANSWERS)
     )
     if after is not None:
         query = query.where(tuple_(a.custom_id, a.model) > tuple_(*(literal(part) for part in after)))
