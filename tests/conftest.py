@@ -7,9 +7,10 @@ import shutil
 import signal
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -216,3 +217,11 @@ def database(migrated_url: str) -> Iterator[Database]:
 def clock(database: Database) -> Clock:
     """The clock of the database."""
     return database.clock()
+
+
+@pytest.fixture
+def shell() -> Callable[..., Any]:
+    """``tests.shell.run``."""
+    from tests.shell import run
+
+    return run

@@ -20,13 +20,6 @@ MODEL = "llama3.2:3b"
 
 
 @pytest.fixture
-def host() -> Iterator[simulator.RunningHost]:
-    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.0)
-    with simulator.running(settings) as (running,):
-        yield running
-
-
-@pytest.fixture
 def caravan(tmp_path: Path) -> Iterator[Caravan]:
     with Caravan(tmp_path / "home", tick_seconds=0.1) as opened:
         yield opened

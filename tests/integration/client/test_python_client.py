@@ -1,6 +1,5 @@
 """``from caravan import Caravan``: as the page for it shows, and what may be given to it."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,6 @@ from worker.domain.selection import Selection
 from worker.exports.files import ResultWriter
 
 MODEL = "llama3.2:3b"
-
-
-@pytest.fixture
-def host() -> Iterator[simulator.RunningHost]:
-    settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.0)
-    with simulator.running(settings) as (running,):
-        yield running
 
 
 def test_the_examples_of_the_page_run(

@@ -36,12 +36,6 @@ def host() -> Iterator[simulator.RunningHost]:
         yield running
 
 
-@pytest.fixture
-def caravan(tmp_path: Path) -> Iterator[Caravan]:
-    with Caravan(tmp_path / "home") as opened:
-        yield opened
-
-
 def states(batch: Any) -> list[str]:
     return [line["state"] for line in batch]
 

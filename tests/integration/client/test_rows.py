@@ -1,6 +1,5 @@
 """Rows, templates and several models in Python, and what becomes of jobs that come again."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,6 @@ from caravan import BatchHandle, Caravan, Conflict, InputRefused, JobState
 MODEL, OTHER = "llama3.2:3b", "qwen3:8b"
 TEA: dict[str, Any] = {"sku": 7, "title": "Tea", "stars": 5}
 CUP: dict[str, Any] = {"sku": 8, "title": "Cup", "stars": None}
-
-
-@pytest.fixture
-def caravan(tmp_path: Path) -> Iterator[Caravan]:
-    with Caravan(tmp_path / "home") as opened:
-        yield opened
 
 
 def asked(batch: BatchHandle, caravan: Caravan) -> list[tuple[str, str, str]]:

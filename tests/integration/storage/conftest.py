@@ -1,11 +1,12 @@
 """A database with a batch in it, and short ways to say what happens to its jobs."""
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+import pytest
 from sqlalchemy import select
 
 from worker.domain.attempts import Finish, Outcome, Succeeded
@@ -21,7 +22,7 @@ from worker.storage.batches import cancel_batch as begin_cancel
 from worker.storage.batches import create_batch, promote_sealed, seal_batch
 from worker.storage.claims import claim_jobs, claim_suspect
 from worker.storage.counts import batch_counts
-from worker.storage.engine import Connection, Database
+from worker.storage.engine import Connection, Database, open_database
 from worker.storage.finishes import Finished, finish_jobs
 from worker.storage.jobs import insert_jobs
 from worker.storage.refusals import refuse_batch as begin_refusal
@@ -138,10 +139,22 @@ def ending(job: ClaimedJob, outcome: Outcome | None = None, **more: Any) -> Fini
     return Finish(**{**fields, **more})
 
 
+def lines(count: int) -> list[NewJob]:
+    return [new_job(seq) for seq in range(1, count + 1)]
+
+
 def stored_context(conn: Connection, job_id: int) -> tuple[list[int], str]:
     """The context tokens of a result as they came, and the digest of the weights they belong to."""
     row = conn.execute(select(results.c.context, results.c.digest).where(results.c.job_id == job_id)).one()
     return list(unpack_context(row.context)), row.digest
+
+
+@pytest.fixture
+def fleet(migrated_postgres_url: str) -> Iterator[Store]:
+    """PostgreSQL alone: on SQLite a second writer does not begin before the first has ended."""
+    database = open_database(migrated_postgres_url)
+    yield Store(database)
+    database.close()
 
 
 class CancelledJobs(NamedTuple):

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import text
 
 from tests.clocks import FakeClock
-from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, cancel_batch, ending, lines, new_job
 from tests.integration.storage.test_races import in_a_transaction, waits_for_a_lock
 from tests.waiting import wait_until
 from worker.domain.attempts import Cancelled, Failed, Held, Outcome, Retried
 from worker.domain.batches import Batch, BatchState
-from worker.domain.jobs import JobState, NewJob, Priority
+from worker.domain.jobs import JobState, Priority
 from worker.domain.selection import Selection
 from worker.errors import Code, Conflict, InputRefused, NotFound
 from worker.maintenance.actions import (
@@ -39,7 +39,6 @@ from worker.storage.batches import (
     promote_sealed,
 )
 from worker.storage.counts import batch_counts, fold_counts
-from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.ids import job_id
 from worker.storage.jobs import insert_jobs, promote_due
@@ -50,14 +49,6 @@ from worker.storage.selection import matching
 CLOCK = FakeClock(NOW)
 FAILURE = Failed(Code.CONTEXT_OVERFLOW, "the prompt has 9,000 tokens")
 FAILED = frozenset({JobState.FAILED})
-
-
-@pytest.fixture
-def fleet(migrated_postgres_url: str) -> Iterator[Store]:
-    """PostgreSQL alone: on SQLite a second writer does not begin before the first has ended."""
-    database = open_database(migrated_postgres_url)
-    yield Store(database)
-    database.close()
 
 
 @pytest.fixture
@@ -600,10 +591,6 @@ def test_batches_are_listed_newest_first_and_by_state(store: Store) -> None:
 
 
 # -- short ways -------------------------------------------------------------------------------------------------
-
-
-def lines(count: int) -> list[NewJob]:
-    return [new_job(seq) for seq in range(1, count + 1)]
 
 
 def named(store: Store, key: str, name: str) -> int:

@@ -1,31 +1,22 @@
 """Answers that were cut, are empty or unfit, on the command line and in Python: counted, chosen, asked again."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from caravan import Caravan
 from tests.integration.storage.conftest import Store, a_result, new_job
-from worker.cli.main import app
+from tests.shell import Shell
 from worker.domain.answers import AnswerCounts
 from worker.domain.attempts import Failed, Succeeded
 from worker.domain.jobs import JobState
 from worker.errors import Code
 
-Shell = Callable[..., Result]
-
 
 @pytest.fixture(autouse=True)
 def settings(migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_url)
-
-
-@pytest.fixture
-def shell() -> Shell:
-    return lambda *arguments: CliRunner().invoke(app, list(arguments), catch_exceptions=True)
 
 
 @pytest.fixture

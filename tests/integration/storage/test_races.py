@@ -16,6 +16,7 @@ from tests.integration.storage.conftest import (
     Store,
     cancel_batch,
     ending,
+    lines,
     new_job,
     refuse_batch,
 )
@@ -31,7 +32,6 @@ from worker.storage.batches import create_batch, get_batch, promote_sealed, seal
 from worker.storage.check import check_database
 from worker.storage.claims import claim_jobs
 from worker.storage.counts import fold_counts
-from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
 from worker.storage.follows.links import Link, link_jobs
 from worker.storage.hosts import add_host, get_host, lock_fleet, set_host
@@ -43,14 +43,6 @@ from worker.storage.rollups import fresh_job_ids, number_jobs
 
 T = TypeVar("T")
 LEASE = NOW + timedelta(seconds=90)
-
-
-@pytest.fixture
-def fleet(migrated_postgres_url: str) -> Iterator[Store]:
-    """PostgreSQL alone: on SQLite a second writer does not begin before the first has ended."""
-    database = open_database(migrated_postgres_url)
-    yield Store(database)
-    database.close()
 
 
 @pytest.fixture
@@ -323,10 +315,6 @@ def test_a_connection_that_ends_amid_a_chunk_is_unavailable_and_leaves_nothing_o
         )
 
     assert fleet.counts(batch.id) == {}
-
-
-def lines(count: int) -> list[NewJob]:
-    return [new_job(seq) for seq in range(1, count + 1)]
 
 
 def test_a_result_that_is_deleted_while_it_is_numbered_has_no_number(

@@ -1,37 +1,19 @@
 """Second thoughts on the command line: asked with a count, refused where nobody can answer, and never half said."""
 
 import json
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
-from worker.cli.main import app
+from tests.shell import Shell
 from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
 from worker.errors import Code
 from worker.serving.brake import apply_brakes
 from worker.storage.batches import get_batch
-from worker.storage.engine import open_database
 from worker.storage.finishes import finish_jobs
-
-Shell = Callable[..., Result]
-
-
-@pytest.fixture
-def store(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_sqlite_url)
-    database = open_database(migrated_sqlite_url)
-    yield Store(database)
-    database.close()
-
-
-@pytest.fixture
-def shell() -> Shell:
-    return lambda *arguments: CliRunner().invoke(app, list(arguments), catch_exceptions=True)
 
 
 @pytest.fixture

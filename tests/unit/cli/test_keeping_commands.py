@@ -1,42 +1,28 @@
 """``caravan prune`` and ``delete`` on the command line: what they say first, what they refuse, and what they print."""
 
 import json
-from collections.abc import Callable, Iterator
 
 import pytest
 from sqlalchemy import text
-from typer.testing import CliRunner, Result
 
 from tests.integration.storage.conftest import Store, new_job
-from worker.cli.main import app
+from tests.shell import Shell
 from worker.domain.jobs import JobState
 from worker.storage.batches import finish_batches
-from worker.storage.engine import open_database
-
-Shell = Callable[..., Result]
 
 
 @pytest.fixture
-def store(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(store: Store) -> Store:
     """Two finished batches that ended years ago, and an open one."""
-    monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_sqlite_url)
-    database = open_database(migrated_sqlite_url)
-    found = Store(database)
-    found.now = found.now.replace(year=2020)
+    store.now = store.now.replace(year=2020)
     for _ in range(2):
-        found.submit(*(new_job(n, metadata={"customer": n}) for n in (1, 2, 3)))
-        for job in found.claim():
-            found.finish(job)
-    with database.write() as conn:
-        finish_batches(conn, now=found.now)
-    found.submit(*(new_job(n, metadata={"customer": n}) for n in (1, 2, 3)))
-    yield found
-    database.close()
-
-
-@pytest.fixture
-def shell() -> Shell:
-    return lambda *arguments: CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+        store.submit(*(new_job(n, metadata={"customer": n}) for n in (1, 2, 3)))
+        for job in store.claim():
+            store.finish(job)
+    with store.database.write() as conn:
+        finish_batches(conn, now=store.now)
+    store.submit(*(new_job(n, metadata={"customer": n}) for n in (1, 2, 3)))
+    return store
 
 
 def there(store: Store) -> int:

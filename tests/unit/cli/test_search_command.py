@@ -1,42 +1,30 @@
 """``caravan search`` and ``--matching`` on the command line."""
 
 import json
-from collections.abc import Callable, Iterator
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from tests.integration.storage.conftest import Store, a_result, new_job
-from worker.cli.main import app
+from tests.shell import Shell
 from worker.domain.attempts import Succeeded
 from worker.domain.jobs import JobState
 from worker.storage.batches import finish_batches
-from worker.storage.engine import open_database
 
-Shell = Callable[..., Result]
 PROMPTS = ("How do I install the driver?", "显卡驱动怎么装？", "Where is the café?")
 ANSWERS = ("Out of memory.", "显存不足", "Memory lane, out of town.")
 
 
 @pytest.fixture
-def store(migrated_sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+def store(store: Store) -> Store:
     """A finished batch, and one whose jobs wait."""
-    monkeypatch.setenv("CARAVAN_DATABASE_URL", migrated_sqlite_url)
-    database = open_database(migrated_sqlite_url)
-    found = Store(database)
-    found.submit(*(new_job(n, prompt=PROMPTS[n - 1]) for n in (1, 2, 3)))
-    for job, answer in zip(found.claim(), ANSWERS, strict=True):
-        found.finish(job, Succeeded(a_result(answer=answer)))
-    with database.write() as conn:
-        finish_batches(conn, now=found.now)
-    found.submit(*(new_job(n, prompt=PROMPTS[n - 1]) for n in (1, 2, 3)))
-    yield found
-    database.close()
-
-
-@pytest.fixture
-def shell() -> Shell:
-    return lambda *arguments: CliRunner().invoke(app, list(arguments), catch_exceptions=True)
+    store.submit(*(new_job(n, prompt=PROMPTS[n - 1]) for n in (1, 2, 3)))
+    for job, answer in zip(store.claim(), ANSWERS, strict=True):
+        store.finish(job, Succeeded(a_result(answer=answer)))
+    with store.database.write() as conn:
+        finish_batches(conn, now=store.now)
+    store.submit(*(new_job(n, prompt=PROMPTS[n - 1]) for n in (1, 2, 3)))
+    return store
 
 
 def ids(told: Result) -> list[str]:
