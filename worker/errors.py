@@ -183,9 +183,7 @@ class DocumentRefused(CaravanError):
     """
 
     def __init__(self, path: str, code: DocumentCode, message: str, *, pages: Sequence[int] = ()) -> None:
-        self.path = path
-        self.code = code
-        self.message = message
+        self.path, self.code, self.message = path, code, message
         self.pages = tuple(pages)
         super().__init__(f"{path}: {message}")
 
@@ -373,10 +371,8 @@ class HostError(CaravanError):
         partial: str = "",
         numbers: Mapping[str, int] | None = None,
     ) -> None:
-        self.code = code
-        self.message = message
-        self.status = status
-        self.partial = partial
+        self.code, self.message = code, message
+        self.status, self.partial = status, partial
         self.numbers = dict(numbers or {})
         super().__init__(message)
 

@@ -50,7 +50,7 @@ class Machine:
     """
 
     def __init__(self, session: HostSession, history: HostHistory) -> None:
-        self._session, self._history = session, history
+        self._session, self._history, self._host = session, history, session.host
         self._started = False
         self._runners: dict[str, Runner] = {}
         self._loading: Runner | None = None
@@ -88,11 +88,11 @@ class Machine:
         try:
             version, models, loaded = gpu.version(), gpu.models(), gpu.loaded()
         except HostError as error:
-            emit("host.unreachable", host=self._session.host, message=error.message)
+            emit("host.unreachable", host=self._host, message=error.message)
             with self._session.write() as conn:
                 record_unreachable(
                     conn,
-                    self._session.host,
+                    self._host,
                     message=error.message,
                     now=self._context.clock.now(),
                     token=self._session.token,
@@ -116,7 +116,7 @@ class Machine:
             version, models = gpu.version(), gpu.models()
         except HostError as error:
             return error
-        there, host = self._keep_look(models), self._session.host
+        there, host = self._keep_look(models), self._host
         with self._session.write() as conn:
             record_probe(conn, host, version=version, models=there, now=self._context.clock.now())
         return None
@@ -125,7 +125,7 @@ class Machine:
         """Count a model as gone from this host, for everybody: no job of it begins here. Raises DatabaseFailure, HostLost."""
         look = self.last_look
         with self._session.write() as conn:
-            forget_model(conn, self._session.host, model, now=self._context.clock.now())
+            forget_model(conn, self._host, model, now=self._context.clock.now())
         left = {name: known for name, known in look.models.items() if name != model}
         self.last_look = replace(look, models=left, withheld=look.withheld | {model})
 
@@ -141,7 +141,7 @@ class Machine:
     def record_look(self, version: str, models: Sequence[HostModel], loaded: Sequence[LoadedModel]) -> None:
         """Keep what a look found; runners that are no longer there are forgotten. Raises DatabaseFailure, HostLost."""
         by_name = {model.name: model for model in loaded}
-        host, now = self._session.host, self._context.clock.now()
+        host, now = self._host, self._context.clock.now()
         with self._session.write() as conn:
             record_probe(conn, host, version=version, models=models, now=now)
             if not self._started:
@@ -177,7 +177,7 @@ class Machine:
         """What an earlier worker of this host left loaded, as the database knows it."""
         self._started = True
         rows = read_hosts(conn, self._context.clock.now())
-        row = next((row for row in rows if row.name == self._session.host), None)
+        row = next((row for row in rows if row.name == self._host), None)
         if row is None:
             return
         for key, memory in row.residents.items():
@@ -231,7 +231,7 @@ class Machine:
         if self.used == runner_key:
             return
         with self._session.write() as conn:
-            record_use(conn, self._session.host, runner_key)
+            record_use(conn, self._host, runner_key)
         self.used = runner_key
 
     def drop(self, runner_key: str) -> None:
@@ -251,7 +251,7 @@ class Machine:
         """Publish what will be loaded, in about ``seconds``, or that nothing will. Under the fleet's lock."""
         now = self._context.clock.now()
         until = None if runner_key is None else now + timedelta(seconds=seconds)
-        publish_intent(conn, self._session.host, runner_key, now=now, until=until, starved=starved)
+        publish_intent(conn, self._host, runner_key, now=now, until=until, starved=starved)
         self.intent = runner_key
 
     def begin(self, conn: Connection, decision: LoadRunner, *, seconds: float) -> None:
@@ -265,7 +265,7 @@ class Machine:
             self._forget(key)
         run_id = open_run(
             conn,
-            host=self._session.host,
+            host=self._host,
             runner_key=decision.runner_key,
             reason=decision.reason,
             now=now,
@@ -273,9 +273,7 @@ class Machine:
         )
         self._loading = Runner(RunnerKey.parse(decision.runner_key), run_id)
         self._record(conn)
-        emit(
-            "runner.loading", host=self._session.host, runner_key=decision.runner_key, reason=decision.reason
-        )
+        emit("runner.loading", host=self._host, runner_key=decision.runner_key, reason=decision.reason)
 
     def load(self, runner_key: str) -> HostError | None:
         """Load it, or see that it is loaded; the failure where that does not work. Raises DatabaseFailure, HostLost."""
@@ -287,11 +285,7 @@ class Machine:
         keep = {other.key.model for other in self._runners.values()}
         try:
             loaded = load_runner(
-                self._context.gpu,
-                runner.key,
-                host=self._session.host,
-                timings=self._context.timings,
-                keep=keep,
+                self._context.gpu, runner.key, host=self._host, timings=self._context.timings, keep=keep
             )
         except HostError as error:
             self._load_failed(runner, error, self._context.clock.monotonic() - began)
@@ -304,14 +298,14 @@ class Machine:
         self.loads += 1
         self.used = runner_key
         self._history.paces.add_load(runner_key, loaded.seconds, loaded.memory)
-        emit("runner.loaded", host=self._session.host, runner_key=runner_key, seconds=loaded.seconds)
+        emit("runner.loaded", host=self._host, runner_key=runner_key, seconds=loaded.seconds)
         now = self._context.clock.now()
         with self._session.write() as conn:
             self._record(conn)
             self.intend(conn, None)
-            record_load(conn, self._session.host, seconds=loaded.seconds, now=now)
-            add_load(conn, self._session.host, seconds=loaded.seconds, now=now)
-            clear_block(conn, self._session.host, runner_key)
+            record_load(conn, self._host, seconds=loaded.seconds, now=now)
+            add_load(conn, self._host, seconds=loaded.seconds, now=now)
+            clear_block(conn, self._host, runner_key)
             if runner.run_id is not None:
                 loaded_run(conn, runner.run_id, load_time=timedelta(seconds=loaded.seconds))
         self._make_room(runner_key)
@@ -323,13 +317,13 @@ class Machine:
         for key in without_room(self._runners, runner_key, context.host.memory):
             with suppress(HostError):  # the host is looked at before it is used again
                 model = self.runner(key).key.model
-                unload_runner(context.gpu, model, host=self._session.host, timings=context.timings)
+                unload_runner(context.gpu, model, host=self._host, timings=context.timings)
             self.drop(key)
 
     def _load_failed(self, runner: Runner, error: HostError, seconds: float) -> None:
         emit(
             "runner.load_failed",
-            host=self._session.host,
+            host=self._host,
             runner_key=runner.key.text,
             code=error.code,
             message=error.message[:300],
@@ -348,13 +342,13 @@ class Machine:
         """Leave a runner key alone on this host for a while, longer with each failure in a row."""
         now = self._context.clock.now()
         with self._session.write() as conn:
-            failures, until = block_failures(conn, self._session.host, runner_key)
+            failures, until = block_failures(conn, self._host, runner_key)
             if until is not None and until > now:
                 return  # it failed in several slots at once, of one cause
             failures += 1
             block_key(
                 conn,
-                self._session.host,
+                self._host,
                 runner_key,
                 until=now + load_pause(failures),
                 reason=f"{error.code}: {error.message[:300]}",
@@ -390,7 +384,7 @@ class Machine:
             try:
                 self._context.gpu.apply_keep_alive(runner.key, hint)
             except HostError as error:
-                emit("host.unreachable", host=self._session.host, message=error.message)
+                emit("host.unreachable", host=self._host, message=error.message)
 
     def _forget(self, runner_key: str) -> None:
         self._runners.pop(runner_key, None)
@@ -400,4 +394,4 @@ class Machine:
 
     def _record(self, conn: Connection) -> None:
         held = {key: runner.memory for key, runner in self._runners.items()}
-        record_residents(conn, self._session.host, held, self.used, now=self._context.clock.now())
+        record_residents(conn, self._host, held, self.used, now=self._context.clock.now())
