@@ -4,7 +4,7 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from worker.documents.templates import listed, nearest, written
+from worker.documents.templates import is_blank, listed, nearest, written
 from worker.errors import Problem
 
 _TEXTS = frozenset({"prompt", "system", "template", "suffix", "model", "custom_id", "priority", "deadline"})
@@ -59,7 +59,7 @@ def job_values(
                 metadata[column] = value  # an id is a text: here it keeps its type
             continue
         if prompt is None and column in reserved:
-            if not _is_empty(value):
+            if not is_blank(value):
                 job[column] = _field(column, value)
         else:
             metadata[column] = value
@@ -134,10 +134,6 @@ def _id(value: Any) -> str:
     if isinstance(value, bool | list | dict):
         return json.dumps(value, ensure_ascii=False)
     return str(value).strip()
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _example(columns: Collection[str]) -> str:

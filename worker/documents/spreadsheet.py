@@ -254,7 +254,7 @@ def sheet_rows(sheet: Sheet, *, remaining: tuple[str, ...] = ()) -> SheetRows:
     first = next(sheet.rows(), None)
     if first is None:
         raise _refused(path, f"the sheet {sheet.name!r} is empty", "empty")
-    names = [_header_text(value) for value in first.values]
+    names = [" ".join(str(value).split()) for value in first.values]
     places = tuple(at for at, name in enumerate(names) if name)
     _check_twice(path, names, left)
     columns = tuple(names[at] for at in places)
@@ -263,10 +263,6 @@ def sheet_rows(sheet: Sheet, *, remaining: tuple[str, ...] = ()) -> SheetRows:
     if not any(True for _ in rows):
         raise _refused(path, f"the sheet {sheet.name!r} has a header and no row", "empty")
     return rows
-
-
-def _header_text(value: Any) -> str:
-    return " ".join(str(value).split())
 
 
 def _check_twice(path: Path, names: Sequence[str], left: int) -> None:

@@ -134,7 +134,7 @@ def without_the_model(model: str, situation: Situation) -> Iterator[str]:
     lacking = [host.name for host in situation.hosts if host.name not in away | having]
     if lacking and having and having <= away and not _coming(model, situation):
         verbs = "answers, but has" if len(lacking) == 1 else "answer, but have"
-        yield f"{some(lacking)} {verbs} no {model}: caravan models pull {model} --host {lacking[0]}"
+        yield f"{names_of(lacking)} {verbs} no {model}: caravan models pull {model} --host {lacking[0]}"
 
 
 def in_the_way(

@@ -98,7 +98,7 @@ def from_exception(error: BaseException, call: Call, *, answered: bool) -> HostE
     reason = _reason(causes)
     if not answered and (tls := tls_reason(causes)) is not None:
         return HostError(Code.HOST_UNREACHABLE, tls)
-    if answered and _is_garbage(causes):
+    if answered and any(isinstance(cause, BrokenChunks) for cause in causes):
         return HostError(Code.BAD_REPLY, f"the host sent a broken body: {reason}")
     if answered:
         return HostError(
@@ -169,10 +169,6 @@ def _is_nonsense(causes: list[BaseException]) -> bool:
         and not isinstance(cause, http.client.RemoteDisconnected | OSError | UnicodeError)
         for cause in causes
     )
-
-
-def _is_garbage(causes: list[BaseException]) -> bool:
-    return any(isinstance(cause, BrokenChunks) for cause in causes)
 
 
 def _reason(causes: list[BaseException]) -> str:

@@ -39,7 +39,7 @@ def back_up(database: Database, file: Path, *, spool: Path, force: bool = False)
         raise Conflict(f"{file} exists; give another name, or --force")
     with _written(file) as part:
         # before the database: an answer stored in between is then in both, and the fence takes it once
-        spooled = _spooled(spool)
+        spooled = {file.name: file.read_bytes() for file in sorted(spool.glob("*.jsonl"))}
         if database.dialect == "sqlite":
             with unwritable(file):
                 _snapshot(Path(str(database.url.database)), part)
@@ -130,10 +130,6 @@ def _snapshot(source: Path, target: Path) -> None:
     with closing(sqlite3.connect(address, uri=True)) as read, closing(sqlite3.connect(target)) as written:
         read.backup(written, pages=-1)
         written.execute("PRAGMA journal_mode = DELETE")
-
-
-def _spooled(spool: Path) -> Mapping[str, bytes]:
-    return {file.name: file.read_bytes() for file in sorted(spool.glob("*.jsonl"))}
 
 
 def _bring_back(path: Path, content: bytes) -> None:
