@@ -80,6 +80,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.workbook import read_workbook
 
         return lambda data, encoding: read_workbook(data)
+    if media_type == kinds.OFFICE[".rtf"]:
+        from worker.documents.formats.rtf import read_rtf
+
+        return read_rtf
     if media_type in kinds.OFFICE.values():
         from worker.documents.formats.office import read_office
 
