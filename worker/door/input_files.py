@@ -120,6 +120,10 @@ def _described(rows: BatchRows) -> str:
     return f"{'in state ' if rows.states else ''}{states}{codes}{answers}"
 
 
+_BEGINNINGS = ((b"PAR1", ".parquet"), (b"PK\x03\x04", ".xlsx"), (b"\xd0\xcf\x11\xe0", ".xls"))
+"""Of tables that are no text."""
+
+
 def keep_standard_input(stream: BinaryIO, folder: Path, *, rows: bool = False) -> Path:
     """Copy ``stream`` into ``folder`` under the name of its hash, so that a run of it can be told from another.
 
@@ -137,7 +141,14 @@ def keep_standard_input(stream: BinaryIO, folder: Path, *, rows: bool = False) -
             partial.unlink(missing_ok=True)
             raise
     with partial.open("rb") as file:
-        table = rows and not file.read(1024).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{")
-    kept = folder / f"stdin-{digest.hexdigest()[:16]}.{'csv' if table else 'jsonl'}"
+        kept = folder / f"stdin-{digest.hexdigest()[:16]}{_ending(file.read(1024), rows=rows)}"
     partial.rename(kept)
     return kept
+
+
+def _ending(head: bytes, *, rows: bool) -> str:
+    """The ending of a file that begins so."""
+    for begin, ending in _BEGINNINGS:
+        if head.startswith(begin):
+            return ".ods" if ending == ".xlsx" and b"opendocument.spreadsheet" in head else ending
+    return ".csv" if rows and not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else ".jsonl"

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,6 +52,28 @@ class InputLine(NamedTuple):
 
 
 @record
+class Unchanged:
+    """Checks that a file is what it was: a row that somebody else is about to write may be half a row."""
+
+    path: Path
+    version: tuple[int, ...]
+
+    def __call__(self) -> None:
+        """Raises InputRefused."""
+        if _version(self.path) != self.version:
+            message = f"{self.path}: changed while it was read; give it again once all of it is written, or give a copy"
+            raise InputRefused([Problem(0, "", "changed_input", message)])
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    try:
+        status = path.stat()
+    except OSError:
+        return ()  # whoever opens it says so
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+@record
 class RowFile:
     """Rows in a file, which is read as often as they are needed."""
 
@@ -69,8 +91,11 @@ class RowFile:
 
     def open(self, submission: Submission) -> "Input":
         """Raises as ``open_input`` does."""
+        check = Unchanged(self.path, _version(self.path))
         opened = open_input(self.path, submission, by_document=self.by_document)
-        return replace(opened, reached=self.reached)
+        opened = replace(opened, reached=self.reached)
+        # a copy that Caravan keeps may be exchanged for one of the same content
+        return opened if self.source is not None else replace(opened, check=check)
 
     def key(self, submission: Submission) -> str:
         """The idempotency key where the producer has none. Raises InputRefused."""
@@ -199,6 +224,8 @@ class Input:
     """How many rows ``sample`` left out, each time that they were read."""
     reached: list[int] = field(default_factory=lambda: [0], compare=False)
     """The line of the row that was read last."""
+    check: Callable[[], object] = field(default=bool, compare=False)
+    """Raises InputRefused where the file is no longer what it was when it was opened."""
 
     @property
     def columns(self) -> tuple[str, ...] | None:
@@ -242,6 +269,7 @@ class Input:
                 yield self._with_images(row, raw) if names_files(raw) else InputLine(row.line, raw, None, raw)
             else:
                 yield self._line(row)
+        self.check()
 
     def _counted(self) -> Iterator[Row]:
         for row in self.rows:

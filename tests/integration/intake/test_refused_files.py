@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from api_schemas.submissions import Submission
 from tests.door import submit_file
+from worker.door.rows import RowFile
 from worker.errors import InputRefused, NoHost, Problem
 from worker.storage.engine import Database, open_database
 from worker.storage.tables import batches, jobs, payloads, rejects
@@ -65,3 +66,17 @@ def test_of_a_file_whose_model_could_not_be_pulled(database: Database, tmp_path:
         submit_file(database, write(tmp_path / "a.jsonl"), SUBMISSION, check_models=check)
 
     assert left(database) == {}
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"in{ending}"
+    path.write_text("id,text\n1,a\n2,b\n" if ending == ".csv" else '{"text": "a"}\n{"text": "b"}\n')
+    rows = RowFile(path).open(Submission(models=("m:1",), prompt="{{ text }}"))
+    lines = iter(rows)
+    next(lines)
+    with path.open("a") as file:
+        file.write("3,ha" if ending == ".csv" else '{"tex')
+
+    with pytest.raises(InputRefused, match="changed while it was read"):
+        list(lines)

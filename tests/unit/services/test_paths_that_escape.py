@@ -86,3 +86,20 @@ def test_an_input_that_breaks_off_leaves_no_file(tmp_path: Path) -> None:
         keep_standard_input(Broken(), tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "rows", "ending"),
+    [
+        (b"PAR1\x15\x04", True, ".parquet"),
+        (b"PK\x03\x04\x14\x00", False, ".xlsx"),
+        (b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.spreadsheet", True, ".ods"),
+        (b"id,text\n", True, ".csv"),
+        (b'\xef\xbb\xbf{"prompt": "a"}\n', True, ".jsonl"),
+        (b"id,text\n", False, ".jsonl"),
+    ],
+)
+def test_a_table_that_is_piped_in_is_kept_under_the_ending_of_its_kind(
+    tmp_path: Path, content: bytes, rows: bool, ending: str
+) -> None:
+    assert keep_standard_input(io.BytesIO(content), tmp_path, rows=rows).suffix == ending
