@@ -1,6 +1,7 @@
 """Commands on a real terminal, narrow and wide: no line beyond its width, no traceback."""
 
 import fcntl
+import json
 import os
 import pty
 import re
@@ -223,8 +224,12 @@ def test_an_answer_of_a_host_that_fails_or_is_slow_ends_in_whole_lines(
     with simulator.running(settings) as (host,):
         ask = ["ask", "Why?", "--model", MODELS[0], "--host", host.url]
         code, written = on_terminal(ask, environment, columns)
+    stored = json.loads(caravan("results", "@last", env=environment).stdout)["answer"]
 
     assert code == ends, written
+    if stored is not None:
+        assert too_wide(written, columns) == []
+        assert set(_ESCAPE.sub("", written).split()) <= set(stored.split()), "no word is broken"
     assert "Traceback" not in written
     assert "WARNING" not in written
     assert left_on_screen(written, columns, says) != []

@@ -15,6 +15,7 @@ from worker.cli.groups import option
 from worker.cli.plain import without_spans
 from worker.cli.settings import common_options, quiet_log, settings_for
 from worker.cli.streams import say
+from worker.cli.wrapping import WordWrap, columns_of
 from worker.domain.selection import Selection
 from worker.errors import AlreadyRunning, Conflict, DatabaseFailure, InputRefused, NoHost, NotFound, Problem
 
@@ -266,6 +267,8 @@ class _Printer:
         self._prints = prints
         self._grows = grows
         self._reasons = prints and not common_options().quiet and sys.stderr.isatty()
+        self._thoughts = WordWrap(lambda text: sys.stderr.write(text), columns_of(sys.stderr))
+        self._lines = WordWrap(lambda text: sys.stdout.write(text), columns_of(sys.stdout))
         self._reasoning = self._answer = ""
         self._waiting: list[str] = []
 
@@ -275,10 +278,11 @@ class _Printer:
             return
         reasoning, answer = split_reasoning(partial)
         if self._reasons and reasoning.startswith(self._reasoning):
-            sys.stderr.write(reasoning[len(self._reasoning) :])
+            self._thoughts.put(reasoning[len(self._reasoning) :])
             sys.stderr.flush()
             self._reasoning = reasoning
         if answer and not self._answer and self._reasoning:
+            self._thoughts.end()
             sys.stderr.write("\n\n")
         if self._grows:
             self._put(answer)
@@ -294,7 +298,9 @@ class _Printer:
 
     def end_line(self) -> None:
         """What is printed next begins a line, and an answer that goes on is printed from its beginning."""
+        self._thoughts.end()
         if self._answer:
+            self._lines.end()
             sys.stdout.write("\n" if not self._answer.endswith("\n") else "")
             sys.stdout.flush()
         self._answer = ""
@@ -302,8 +308,10 @@ class _Printer:
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Print the rest of it."""
         answer = result.get("answer") or ""
+        self._thoughts.end()
         if self._prints and answer:
             self._put(answer)
+            self._lines.end()
             if not answer.endswith("\n"):
                 sys.stdout.write("\n")
             sys.stdout.flush()
@@ -312,7 +320,10 @@ class _Printer:
     def _put(self, answer: str) -> None:
         if not answer.startswith(self._answer):  # another try: what came of the last one is no answer
             self.end_line()
-        sys.stdout.write(answer[len(self._answer) :])
+        if self._grows:
+            self._lines.put(answer[len(self._answer) :])
+        else:
+            sys.stdout.write(answer[len(self._answer) :])
         sys.stdout.flush()
         self._answer = answer
 
