@@ -76,7 +76,7 @@ def beneath(situation: Situation | None, reasons: Sequence[str] = ()) -> list[Re
             lines.append(Text(failed, style="red", overflow="ellipsis", no_wrap=True))
         lines += [Text(f"  {part.progress}") for part in situation.parts[:MOST_HOSTS]]
     for reason in reasons[:MOST_REASONS]:
-        lines.append(Text(f"  {reason}", style="yellow"))
+        lines.append(Padding(Text(reason, style="yellow"), (0, 0, 0, 2)))
     if len(reasons) > MOST_REASONS:
         lines.append(Text(f"  … and {len(reasons) - MOST_REASONS} more reasons", style="yellow"))
     return lines
@@ -124,6 +124,8 @@ def host_does(host: HostRow, now: datetime) -> str:
     if host.closed and not host.draining:
         opens = "" if host.opens_at is None else f" until {host.opens_at.astimezone():%a %H:%M}"
         return f"closed{opens}"
+    if host.rests_after is not None:
+        return f"rests after {host.rests_after.code}"
     mark = " (drained)" if host.draining else " (slow)" if host.slow_reason is not None else ""
     return (host.resident or "nothing loaded") + mark
 

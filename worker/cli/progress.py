@@ -118,14 +118,13 @@ def summary_tables(
     progress: BatchProgress, figures: Sequence[ModelFigures], seconds: float | None, *, ruled: bool
 ) -> Iterator[str | PlainTable]:
     """Jobs per state, and what each model did; with lines beneath the heads where ``ruled``."""
-    yield f"batch {progress.batch.id} ({progress.batch.name})"
+    lasted = "" if seconds is None else f", in {duration(seconds)}"
+    yield f"batch {progress.batch.id} ({progress.batch.name}){lasted}"
     states = PlainTable(("state", "jobs"), right=("jobs",), ruled=ruled)
     for state in JobState:
         if progress.counts.get(state):
             states.add_row(str(state), f"{progress.counts[state]:,}")
     yield states
-    if seconds is not None:
-        yield f"in {duration(seconds)}"
     rare = [name for name in ("empty", "unfit") if any(getattr(row.answers, name) for row in figures)]
     numbers = ("jobs", "failed", "cut", *rare, "prompt tok", "output tok", "tok/s each")
     models = PlainTable(("model", *numbers), right=numbers, cut=("model",), ruled=ruled)
@@ -141,4 +140,5 @@ def summary_tables(
             f"{row.output_tokens:,}",
             "–" if speed is None else f"{speed:,.1f}",
         )
-    yield models
+    if figures:
+        yield models

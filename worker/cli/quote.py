@@ -177,10 +177,10 @@ def _machines(settings: "Settings", database: "Database", clock: "Clock", hosts:
         select_hosts(database, hosts.host, hosts.slots),
         open_host=lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
     )
-    say_unreachable(error_console(), checks)
     if all(look.error is not None for look in checks):
         places = "; ".join(f"{look.host.url}: {look.error}" for look in checks)
         raise NoHost(f"no host can be reached ({places}). Is Ollama running there?")
+    say_unreachable(error_console(), checks)
     with database.read() as conn:
         return machines_of_looks(conn, checks, clock.now())
 

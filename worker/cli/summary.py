@@ -12,7 +12,7 @@ from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
-from worker.cli.render import Console, duration, rates
+from worker.cli.render import Console, duration, print_advice, rates
 from worker.cli.streams import machine_output, say
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
@@ -89,7 +89,7 @@ def _show(view: RunView, looks: Iterator[Look], console: Console) -> Look:
                 continue
             drawn = look
             if look.away is not None:  # the workers ride it out, and so does the bar
-                why = f"the database is away or its disk is full; work waits: {look.away}"
+                why = f"work waits for the database: {look.away}"
                 show(look.progress, rates(ended=0, unfinished=0, tokens=0, seconds=0), reasons=[why])
                 continue
             rate = rates(
@@ -147,9 +147,9 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
         progress = look.progress
         console.print(
             f"{progress.done:,} of {progress.total - progress.outside:,} are done; {output} is written when all "
-            f"{'within the limit ' if arrived.only is not None else ''}are. "
-            f"To write it as it is now: {later}",
+            f"{'within the limit ' if arrived.only is not None else ''}are.",
         )
+        print_advice(console, f"To write it as it is now: {later}")
         return True
     if str(output) == "-":
         with suppress(BrokenPipeError), machine_output() as out:
@@ -213,7 +213,7 @@ def say_rest(console: Console, look: Look) -> int:
     no_host = look.outlook is Outlook.NO_HOST
     console.print("No host can serve the rest:" if no_host else "The rest waits:", style="yellow")
     for reason in look.reasons:
-        console.print(f"  {reason}", style="yellow")
+        print_advice(console, f"  {reason}", style="yellow")
     return 4 if no_host else FAILED_OR_HELD
 
 
@@ -276,28 +276,29 @@ def _summarise(
         console.print(part)
     by_hosts = "" if counted is None else f" (the simulated hosts counted {counted})"
     lost = f" in {duration(load_seconds)}" if load_seconds >= 1 else ""
-    console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
+    if loads or by_hosts:
+        console.print(f"Model loads: {loads}{lost}{by_hosts}{naive}.")
     for code, jobs in failures.items():
         why = " ".join(messages[code].split())[:200]
         console.print(f"{jobs:,} failed with {code}: {why}", style="red")
     for group in () if look.reasons else held:  # the reasons why the rest waits say it too
         if group.code != Code.OUTSIDE_LIMIT:
             line = f"held with {group.code}: {' '.join(group.reason.split())[:300]}"
-            console.print(line, style="yellow", markup=False)
+            console.print(line, style="yellow")
     reused = sum(row.reused for row in figures)
     if reused:
         console.print(f"{count_of(reused, 'answer was', 'answers were')} stored before and taken again.")
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
     for line in (*advice(flaws, batch.id, room), *unknown, *drift):
-        console.print(line, style="yellow", markup=False)
+        print_advice(console, line, style="yellow")
     if show_answer:
         _show_one(view, console)
         _where(view.place.settings, console, batch)
         return
     codes = {group.code for group in held}
     for step in next_steps(look.progress, failures, room, stored=written, held=codes, pilot=view.pilot):
-        console.print(step, soft_wrap=True)
+        print_advice(console, step)
 
 
 def next_steps(

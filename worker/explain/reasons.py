@@ -157,7 +157,12 @@ def in_the_way(
 
 def _lacks_server(host: HostRow, server: Server) -> bool:
     """Whether the host would take work now, and no process serves it."""
-    if host.serving or host.unreachable_since is not None or host.takes_nothing:
+    if (
+        host.serving
+        or host.unreachable_since is not None
+        or host.takes_nothing
+        or host.rests_after is not None
+    ):
         return False
     if server is Server.UP:  # it serves every host that was added, and lets one rest that has nothing to do
         return not host.kept
@@ -206,6 +211,13 @@ def host_in_the_way(
         yield (
             f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
             f"when it is well again: caravan hosts resume {host.name}"
+        )
+        return
+    if host.rests_after is not None:
+        failure = host.rests_after
+        yield (
+            f"{host.name} rests after a failure at {moment(failure.at, now, zone)}, and is asked again by itself within "
+            f"a minute: {failure.code}: {' '.join(failure.message.split())[:200]}"
         )
         return
     if host.slow_reason is not None:

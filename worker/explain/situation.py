@@ -10,17 +10,18 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import FINAL, JobState
 from worker.domain.model_operations import BRINGS, ModelPart
 from worker.domain.runners import RunnerKey
+from worker.errors import CODES
+from worker.policy.retry import host_pause
 from worker.policy.windows import is_open, opens_at, stored_windows
 from worker.records import record
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Connection, Database
 from worker.storage.host_rows import Block, HostRow, read_hosts
+from worker.storage.lately import Answered, answered_since, failures_since
 from worker.storage.model_operations import open_parts
 from worker.storage.paces import read_paces
 from worker.storage.reports import (
-    Answered,
     HeldGroup,
-    answered_since,
     claimed_by_host,
     failures_by_code,
     held_reasons,
@@ -33,6 +34,8 @@ from worker.storage.windows import batch_windows
 
 __all__ = ["Block", "HeldGroup", "HostRow", "ModelNow", "Situation", "read_situation", "situation"]
 
+REST = host_pause(1_000)
+"""The longest time for which a host steps back after a failure."""
 LATELY = timedelta(seconds=60)
 """Speeds are what the answers of so long come to, or of so long as there have been some."""
 
@@ -184,6 +187,8 @@ def read_situation(
     if server is Server.NOBODY and progress is not None:
         progress = replace(progress, claimed=progress.counts.get(JobState.RUNNING, 0))
     models = _models(jobs_by_runner_key(conn, batch_id), lately, now)
+    if any(model.waiting for model in models):
+        hosts = _with_rests(conn, hosts, lately, now)
     names = {host.name for host in hosts}
     parts = tuple(part for part in open_parts(conn) if part.host in names)
     facts = Situation(
@@ -203,6 +208,24 @@ def read_situation(
         pause_reason=reason,
         hours=hours_of(conn, batch_id, now),
     )
+
+
+def _with_rests(
+    conn: Connection, hosts: tuple[HostRow, ...], lately: Collection[Answered], now: datetime
+) -> tuple[HostRow, ...]:
+    """Hosts that do nothing, with the failure after which they rest. Hosts that work cost no read."""
+    idle = [host.name for host in hosts if not (host.running or host.unreachable_since or host.takes_nothing)]
+    if not idle:
+        return hosts
+    failures = {host: failure for host, failure in failures_since(conn, now - REST).items() if host in idle}
+    for row in lately:
+        if row.host in failures and row.last_at > failures[row.host].at:
+            del failures[row.host]
+    own = {host: failure for host, failure in failures.items() if failure.code in _OF_HOSTS}
+    return tuple(replace(host, rests_after=own.get(host.name)) for host in hosts) if own else hosts
+
+
+_OF_HOSTS = {str(code) for code, facts in CODES.items() if facts.fault == "host"}
 
 
 def hours_of(conn: Connection, batch_id: int, now: datetime) -> BatchHours | None:

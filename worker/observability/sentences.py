@@ -11,7 +11,7 @@ SENTENCES: Mapping[str, str] = {
     "database.contended": "the database is busy: {message}",
     "database.on_network": "the database lies on a network folder ({kind}), where SQLite cannot work safely: {folder}",
     "database.refused": "the database refused a statement: {message}",
-    "database.unavailable": "the database is away or its disk is full, and work waits for it: {message}",
+    "database.unavailable": "work waits for the database: {message}",
     "database.views_outdated": "the report views stay those of an older version: {message}",
     "health.address_in_use": "the health address {address} is in use and is tried again: {message}",
     "health.failed": "the health could not be determined: {message}",

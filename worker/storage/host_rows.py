@@ -15,6 +15,7 @@ from worker.domain.runners import RunnerKey
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
 from worker.records import from_row, mutable_record, record
+from worker.storage.lately import HostFailure
 from worker.storage.tables import blocks, host_models, hosts, residents
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -93,6 +94,8 @@ class HostRow:
     """Those of them that it has claimed ahead."""
     tokens_per_second: float = 0.0
     """What the answers of the last minute come to, where the reader worked that out."""
+    rests_after: HostFailure | None = None
+    """The failure after which it gets no jobs for up to a minute, where the reader looked for it."""
 
     @property
     def name(self) -> str:

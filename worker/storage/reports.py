@@ -7,7 +7,7 @@ now from the end of the table.
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy import Float, Integer, String, bindparam, func, select, text, union_all
+from sqlalchemy import func, select, text, union_all
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
@@ -71,50 +71,6 @@ _CLAIMED_BY_HOST = text(
 )
 
 _RUNNING = text("SELECT host, count(*) FROM jobs WHERE state = 'running' AND host IS NOT NULL GROUP BY host")
-
-
-@record
-class Answered:
-    """What one host answered with one model since a moment ago."""
-
-    host: str
-    model: str
-    jobs: int
-    output_tokens: int
-    first_at: datetime
-    """When the first of these answers came."""
-    seconds: float
-    """How long an answer took, on average."""
-
-
-def answered_since(conn: Connection, since: datetime) -> list[Answered]:
-    """What each host answered since ``since`` (moments ago), read from the end of the table of results.
-
-    There is no index over time; new rows stand at the end on both databases. Where rows were deleted PostgreSQL fills
-    the gaps first, and this tells too little.
-    """
-    rows = conn.execute(_LATEST[conn.dialect.name], {"since": since})
-    return [
-        Answered(host, model, int(n), int(tokens), first_at, float(seconds))
-        for host, model, n, tokens, first_at, seconds in rows
-    ]
-
-
-_LATEST_OF = (
-    "SELECT host, model, count(*) AS jobs, coalesce(sum(output_tokens), 0) AS tokens, "
-    "min(finished_at) AS first_at, coalesce(avg(total_seconds), 0) AS seconds FROM results "
-    "WHERE {end} AND finished_at >= :since GROUP BY host, model"
-)
-_LATEST = {
-    dialect: text(_LATEST_OF.format(end=end))
-    .bindparams(bindparam("since", type_=UtcTime))
-    .columns(host=String, model=String, jobs=Integer, tokens=Integer, first_at=UtcTime, seconds=Float)
-    for dialect, end in {
-        "sqlite": "rowid > (SELECT max(rowid) FROM results) - 4000",
-        "postgresql": "ctid >= (SELECT format('(%s,0)', greatest(0, "
-        "pg_relation_size('results') / current_setting('block_size')::int - 200)))::tid",
-    }.items()
-}
 
 
 def jobs_by_runner_key(conn: Connection, batch_id: int | None) -> dict[str, dict[JobState, int]]:

@@ -167,6 +167,31 @@ def test_hosts_that_a_run_leaves_alone_wait_for_its_end(store: Store) -> None:
     ]
 
 
+def test_a_host_that_steps_back_after_a_failure_is_no_host_that_nobody_serves(store: Store) -> None:
+    batch = store.submit(new_job(1), new_job(2), new_job(3))
+    (job,) = store.claim(1)
+    failure = Retried(Code.BAD_REPLY, "the host sent no JSON: <html>", at=NOW, charged=False)
+    store.finish(job, failure, ended_at=NOW + timedelta(seconds=1))
+    store.later(2)
+    with store.database.write() as conn:
+        leave_host(conn, host="gpu-1", token="gpu-1", now=store.now)
+    rests = (
+        "gpu-1 rests after a failure at 02:00:01, and is asked again by itself within a minute: "
+        "bad_reply: the host sent no JSON: <html>"
+    )
+
+    for server in (Server.RUN, Server.SELF, Server.WORKERS):
+        assert reasons(store, batch, server=server) == [rests]
+    store.later(61)
+    assert reasons(store, batch, server=Server.SELF) == []
+    store.later(-61)
+    (job,) = store.claim(1)
+    store.finish(job, ended_at=store.now)
+    assert reasons(store, batch, server=Server.WORKERS)[0].startswith("no worker serves gpu-1"), (
+        "it answered since"
+    )
+
+
 def test_a_paused_batch_says_why_and_how_it_goes_on_and_nothing_of_hosts(store: Store) -> None:
     batch = store.submit(new_job(1))
     with store.database.write() as conn:

@@ -19,10 +19,10 @@ from worker.storage.hosts import (
     record_unreachable,
 )
 from worker.storage.ids import job_id
+from worker.storage.lately import answered_since, failures_since
 from worker.storage.leases import mark_in_slot, release_jobs, take_host
 from worker.storage.reports import (
     HeldGroup,
-    answered_since,
     failures_by_code,
     held_reasons,
     jobs_ahead,
@@ -87,6 +87,7 @@ def test_answers_of_the_last_minute_are_found_at_the_end_of_the_table(store: Sto
 def test_nothing_was_answered_in_an_empty_table(store: Store) -> None:
     with store.database.read() as conn:
         assert answered_since(conn, NOW - MINUTE) == []
+        assert failures_since(conn, NOW - MINUTE) == {}
 
 
 def test_jobs_are_counted_by_runner_key_before_and_after_the_counts_are_folded(store: Store) -> None:

@@ -253,15 +253,17 @@ def test_off_a_terminal_a_run_that_waits_says_so_once_and_no_time_that_is_left(
 
 def test_a_full_disk_is_a_line_of_the_display_until_there_is_room_again() -> None:
     on, screen = a_console(80)
-    full = DatabaseUnavailable("caravan.db: database or disk is full; make room")
+    full = DatabaseUnavailable("caravan.db: database or disk is full; make room; work goes on by itself")
     shown = RunView(cast(Workplace, SimpleNamespace(stack=None)), Receipt(HALFWAY.batch, created=False))
 
     def looks() -> Iterator[Look]:
         yield Look(HALFWAY, Outlook.GOING, 0.0, a_situation())
         yield Look(HALFWAY, Outlook.GOING, 1.0, a_situation(), away=full)
         text = " ".join(screen.rows)
-        assert "its disk is full; work waits" in text
+        assert "work waits for the database: caravan.db: database or disk is full" in text
         assert "ETA –" in text
+        at = next(at for at, row in enumerate(screen.rows) if "work waits" in row)
+        assert screen.rows[at + 1].startswith("  work goes on"), "what is folded hangs"
         yield Look(HALFWAY, Outlook.GOING, 2.0, a_situation())
         assert "disk is full" not in " ".join(screen.rows)
 

@@ -11,12 +11,13 @@ from worker.cli.drawing import SafeConsole
 from worker.cli.live import host_does
 from worker.cli.plain import cells
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
-from worker.cli.render import LineConsole, plain_table, rates
+from worker.cli.render import LineConsole, plain_table, print_advice, rates
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host
 from worker.domain.jobs import JobState
 from worker.storage.host_rows import HostRow
+from worker.storage.lately import HostFailure
 from worker.storage.results import ModelFigures
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -82,7 +83,21 @@ def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
     words = [line.split() for line in printed(on).splitlines()]
     assert ["succeeded", "909"] in words
     assert ["qwen3:8b", "912", "3", "12", "2", "20,000", "91,200", "1,520.0"] in words
-    assert ["in", "1", "min", "1", "s"] in words
+    assert words[0] == ["batch", "7", "(prompts.jsonl),", "in", "1", "min", "1", "s"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_advice_is_folded_between_words_and_its_command_never(width: int) -> None:
+    on = console(terminal=True, width=width)
+    sentence = "2 answers were cut by num_predict or a full window, which somebody should look at"
+    command = "caravan retry 7 --cut --set num_predict=4096 --where category=furniture --yes"
+
+    print_advice(on, f"{sentence}: {command}")
+
+    lines = printed(on).splitlines()
+    assert command in "\n".join(lines)
+    assert " ".join(" ".join(lines).split()) == f"{sentence}: {command}"
+    assert all(cells(line) <= width for line in lines if "caravan" not in line)
 
 
 def test_a_model_that_generated_nothing_has_no_speed() -> None:
@@ -107,7 +122,7 @@ def test_a_summary_keeps_to_the_terminal_however_long_the_names(width: int) -> N
         on.print(table)
 
     lines = printed(on).splitlines()
-    assert lines[0] == "batch 7 (夜间批次：产品描述的情感分析与翻译（第二轮）)"
+    assert lines[0] == "batch 7 (夜间批次：产品描述的情感分析与翻译（第二轮）), in 1 min 1 s"
     assert all(cells(line) <= width for line in lines)
     (figures_line,) = [line for line in lines if "hf.co/" in line]
     assert figures_line.split()[1:4] == ["912", "3", "12"]
@@ -118,6 +133,8 @@ def test_a_host_that_ends_its_run_before_it_loads_is_not_said_to_load_yet() -> N
 
     assert host_does(replace(host, running=1), NOW) == "a:1, then b:1"
     assert host_does(host, NOW) == "loading b:1"
+    rests = replace(host, intent=None, rests_after=HostFailure("bad_reply", "the host sent no JSON", NOW))
+    assert host_does(rests, NOW) == "rests after bad_reply"
 
 
 def test_off_a_terminal_nothing_is_folded_and_on_one_between_words() -> None:
