@@ -195,9 +195,10 @@ class Submission(BatchTerms, RequestDefaults, RowRules):
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """What decides what is asked, as it is stored with the batch: not how many of the rows are taken, nor by when."""
+        """What decides what is asked, as it is stored with the batch: not how many of the rows are taken, by when, or how
+        urgent they are."""
         defaults = asdict(self.defaults)
-        for name in ("model", "deadline", "expires", "reuse"):
+        for name in ("model", "deadline", "expires", "priority", "reuse"):
             del defaults[name]
         recipe = {
             "prompt": self.prompt,

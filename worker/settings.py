@@ -278,8 +278,23 @@ def settings_with_origins(
         first = error.errors()[0]
         name = str(first["loc"][0])
         raise SettingsRefused(
-            f"{origin.get(name, name)}: {first['msg']} (got {_input(name, first['input'])})"
+            f"{origin.get(name, name)}: {_complaint(first)} (got {_input(name, first['input'])})"
         ) from error
+
+
+_EXPECTED = {
+    **dict.fromkeys(("int_parsing", "int_type", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_parsing", "float_type"), "a number"),
+    **dict.fromkeys(("bool_parsing", "bool_type"), "true or false"),
+}
+
+
+def _complaint(error: Mapping[str, Any]) -> str:
+    """What a value should be, in the words of the command line."""
+    if error["type"] in _EXPECTED:
+        return f"expected {_EXPECTED[error['type']]}"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return message.replace("Input should be ", "expected a number " if "than" in message else "expected ")
 
 
 def _input(name: str, value: object) -> str:

@@ -1,6 +1,7 @@
 """Settings from variables and the settings file: what is taken, passed over, warned of and refused."""
 
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -162,3 +163,20 @@ def test_a_url_may_stand_in_a_variable_or_a_file(
         assert getattr(load_settings({f"CARAVAN_{name.upper()}": reference}), name) == url
     with pytest.raises(SettingsRefused, match="env:NOT_SET: that variable is not set here"):
         load_settings({f"CARAVAN_{name.upper()}": "env:NOT_SET"})
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("CARAVAN_MAX_ATTEMPTS", "x", "CARAVAN_MAX_ATTEMPTS: expected a whole number (got 'x')"),
+        (
+            "CARAVAN_MAX_ATTEMPTS",
+            "0",
+            "CARAVAN_MAX_ATTEMPTS: expected a number greater than or equal to 1 (got '0')",
+        ),
+        ("CARAVAN_ALLOW_PULL", "perhaps", "CARAVAN_ALLOW_PULL: expected true or false (got 'perhaps')"),
+    ],
+)
+def test_a_value_that_is_wrong_is_refused_in_plain_words(variable: str, value: str, said: str) -> None:
+    with pytest.raises(SettingsRefused, match=f"^{re.escape(said)}$"):
+        load_settings({variable: value})

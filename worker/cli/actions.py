@@ -65,6 +65,8 @@ class Act:
     phrase: str = ""
     """What it does, in words; empty: what its name says."""
     wakes: bool = True
+    unchanged: str = ""
+    """What is said where no job had to change."""
     asks: bool = True
     """A person is asked first. What is easily taken back is done at once."""
     over: Collection[JobState] = frozenset(JobState)
@@ -258,7 +260,14 @@ def pause(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: A
         )
 
     act = Act(
-        "pause", actions.count_cancellable, change, done="paused", kind="unfinished", wakes=False, asks=False
+        "pause",
+        actions.count_cancellable,
+        change,
+        done="paused",
+        kind="unfinished",
+        wakes=False,
+        asks=False,
+        unchanged="paused, and none of its jobs waits to start",
     )
     _do(act, ActionRequest(yes, dry_run, json_, batch))
 
@@ -272,7 +281,7 @@ def resume(batch: WholeBatch, yes: Yes = False, dry_run: DryRun = False, json_: 
 
     def change(database: "Database", chosen: Selection, clock: "Clock") -> "Changed":
         assert chosen.batch_id is not None
-        jobs = actions.count_cancellable(database, chosen)
+        jobs = actions.count_cancellable(database, replace(chosen, states=frozenset({JobState.SCHEDULED})))
         resumed = actions.resume_batch(
             database, chosen.batch_id, clock=clock, principal=principal(), most_seconds=MOMENT
         )
@@ -322,7 +331,8 @@ def _do(
             paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
         served = not act.wakes or is_served(settings, database, clock)
     text = f"{where}: " if where else ""
-    text += f"{_jobs(changed.jobs)} {act.done}"
+    nothing_left = act.unchanged and not (changed.jobs or changed.remaining)
+    text += act.unchanged if nothing_left else f"{_jobs(changed.jobs)} {act.done}"
     if changed.running:
         text += f", {count_of(changed.running, 'running one')} told to stop"
     if changed.remaining:

@@ -1,12 +1,16 @@
 """Options that choose jobs by their stored answers."""
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
+
+import typer
 
 from worker.cli.groups import option
 from worker.domain.answers import AnswerFilter
 from worker.domain.replies import PromptFit
+from worker.errors import Code
 from worker.records import record
 
 
@@ -42,3 +46,13 @@ class AnswerOptions:
 def answers_of(cut: bool, empty: bool, fit: Sequence[FitName] | None) -> AnswerFilter:
     """The filter that the three options say."""
     return AnswerFilter(cut, empty, frozenset(cast(PromptFit, str(name)) for name in fit or ()))
+
+
+def check_codes(value: Any) -> Any:
+    """The value of --code. Raises typer.BadParameter for what is no error code: it is mistyped."""
+    for code in [value] if isinstance(value, str) else value or ():
+        if code not in set(Code):
+            near = get_close_matches(code, sorted(Code), n=1, cutoff=0.5)
+            hint = f"did you mean {str(near[0])!r}?" if near else "docs/reference/errors.md lists the codes"
+            raise typer.BadParameter(f"{code!r} is not an error code; {hint}")
+    return value

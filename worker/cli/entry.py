@@ -209,16 +209,15 @@ class _AtTerminal(Observer):
             f"batch {batch.id} ({batch.name}) asked this input before its rows changed: "
             f"{difference.with_examples}."
         )
-        answer = typer.prompt(
-            "[e]xtend that batch, [n]ew batch, or [q]uit", default="q", err=True, show_default=True
-        ).lower()
-        match answer[:1]:
-            case "e":
-                return "extend"
-            case "n":
-                return "new"
-            case _:
-                raise typer.Exit(2)
+        question = "[e]xtend that batch, [n]ew batch, or [q]uit"
+        while True:
+            match typer.prompt(question, default="q", err=True, show_default=True).lower():
+                case "e" | "extend":
+                    return "extend"
+                case "n" | "new":
+                    return "new"
+                case "q" | "quit":
+                    raise typer.Exit(2)
 
 
 def listed_options(parts: Sequence[str]) -> str:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
 _MISPLACED = 4
-"""Exit code of ``add`` where the address cannot be right."""
+"""Exit code of ``add`` and ``set --url`` where the address cannot be right."""
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="As in caravan hosts list.")]
 IfMissing = Annotated[
@@ -148,6 +148,8 @@ def hosts_set(
         if windows is not None or no_window:
             _set_hours(db, name, windows)
     _report(settings, host, "changed", json_=json_)
+    if url is not None and host.misplaced:
+        raise typer.Exit(_MISPLACED)
 
 
 @hosts.command("list")

@@ -1,6 +1,6 @@
 """The hosts that a command works with: those that cannot be reached are said, and models are looked for among the others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -24,17 +24,19 @@ def say_unreachable(console: "Console", looks: "Sequence[HostLook]") -> None:
 
 
 @contextmanager
-def models_named(place: "Workplace", submission: "Submission") -> "Iterator[None]":
-    """Name the models of the hosts where rows lack one and the command has none either."""
+def models_named(submission: "Submission", models: "Callable[[], Collection[str]]") -> "Iterator[None]":
+    """Name the ``models`` of the hosts, as far as they are known, where rows lack one and the command has none either."""
 
     try:
         yield
     except InputRefused as error:
         lacking = [one for one in error.problems if (one.field, one.code) == ("model", "missing")]
-        if submission.models or not lacking or not place.models:
+        if submission.models or not lacking:
             raise
-        have = ", ".join(sorted(place.models))
-        hint = Problem(0, "--model", "missing", f"give --model; your hosts have {have}")
+        have = ", ".join(sorted(models()))
+        hint = Problem(
+            0, "--model", "missing", f"give --model; your hosts have {have}" if have else "give --model MODEL"
+        )
         others = [one for one in error.problems if one not in lacking]
         if others:
             raise InputRefused(

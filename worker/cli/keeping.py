@@ -7,11 +7,17 @@ import typer
 
 from worker.cli.actions import _jobs as jobs_of
 from worker.cli.actions import principal
-from worker.cli.answers import AnswerOptions
+from worker.cli.answers import AnswerOptions, check_codes
 from worker.cli.confirm import confirm
 from worker.cli.groups import option, with_groups
 from worker.cli.json_output import AsJson, print_json
-from worker.cli.selection import ConfirmOptions, Matching, parse_pair, refuse_unknown_metadata
+from worker.cli.selection import (
+    ConfirmOptions,
+    Matching,
+    parse_pair,
+    refuse_unknown_metadata,
+    refuse_unknown_models,
+)
 from worker.cli.settings import opened, settings_for
 from worker.domain.jobs import JobState
 from worker.domain.keeping import parse_keep
@@ -95,7 +101,8 @@ def delete(
         list[JobState] | None, option("--state", "Only jobs in this state; repeat for more.")
     ] = None,
     code: Annotated[
-        list[str] | None, option("--code", "Only jobs that failed with this code; repeat for more.")
+        list[str] | None,
+        option("--code", "Only jobs that failed with this code; repeat for more.", callback=check_codes),
     ] = None,
     model: Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")] = None,
     where: Annotated[
@@ -127,7 +134,9 @@ def delete(
         named = _named(database, batch)
         pairs = tuple(parse_pair(one) for one in where or ())
         with database.read() as conn:
-            refuse_unknown_metadata(conn, named[0].id if len(named) == 1 else None, dict(pairs))
+            only = named[0].id if len(named) == 1 else None
+            refuse_unknown_metadata(conn, only, dict(pairs))
+            refuse_unknown_models(conn, only, frozenset(map(normalise_model, model or ())))
         chosen = [
             Selection(
                 one.id,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from worker.cli.answers import FitName
+from worker.cli.answers import FitName, check_codes
 from worker.cli.documents import DocumentOptions
 from worker.cli.external import QueryOptions
 from worker.cli.groups import option
@@ -24,6 +24,10 @@ AnyFile = Annotated[
     typer.Argument(
         help="JSONL, CSV, Parquet, .xlsx, .ods or .txt, one job a row; - reads standard input: JSONL, or CSV with a template."
     ),
+]
+
+Key = Annotated[
+    str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
 ]
 
 
@@ -326,7 +330,13 @@ class AgainOptions:
     ] = None
     code: Annotated[
         list[str] | None,
-        option("--code", "Rows that failed with this error code; repeat for more.", AGAIN, metavar="CODE"),
+        option(
+            "--code",
+            "Rows that failed with this error code; repeat for more.",
+            AGAIN,
+            metavar="CODE",
+            callback=check_codes,
+        ),
     ] = None
     cut: Annotated[bool, option("--cut", "Rows whose answers were cut.", AGAIN)] = False
     empty: Annotated[bool, option("--empty", "Rows whose answers are empty.", AGAIN)] = False

@@ -10,9 +10,9 @@ from worker.cli import quoting
 from worker.cli.groups import with_groups
 from worker.cli.hosts_at_hand import say_unreachable
 from worker.cli.json_output import AsJson, print_json
-from worker.cli.options import AnyFile, SubmissionOptions
+from worker.cli.options import AnyFile, Key, SubmissionOptions
 from worker.cli.outputs import Force
-from worker.cli.run import HostOptions, OutputOptions, run_batch
+from worker.cli.run import HostOptions, OutputOptions, WaitHosts, run_batch
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import say
 from worker.domain.batches import BatchState
@@ -44,6 +44,8 @@ def quote(
             "--measure", min=1, metavar="N", help="Run N of the jobs first, to know how long they take."
         ),
     ] = None,
+    wait_hosts: WaitHosts = 120.0,
+    key: Key = None,
     json_: AsJson = False,
     force: Force = False,
 ) -> None:
@@ -61,7 +63,7 @@ def quote(
     settings = settings_for()
     if measure is not None and (settings.broker_url or str(file) == "-"):
         _refuse_measure(settings, file, measure)
-    entry = entry_of(settings, file, options, output=outputs.output, force=force)
+    entry = entry_of(settings, file, options, output=outputs.output, force=force, key=key)
     if entry is None:
         return
     if not isinstance(entry.rows, RowFile):
@@ -70,7 +72,7 @@ def quote(
             param_hint="--from",
         )
     if measure is not None:
-        _measure(settings, entry, measure, hosts)
+        _measure(settings, entry, measure, hosts, wait_hosts)
     raise typer.Exit(quote_rows(settings, entry, hosts, as_json=json_, measured=measure))
 
 
@@ -83,8 +85,10 @@ def quote_rows(
     measured: int | None = None,
 ) -> int:
     """Print what rows take. Returns the exit code. Raises InputRefused, NoHost."""
+    from worker.cli.hosts_at_hand import models_named
     from worker.cli.reading import ReadingProgress
     from worker.cli.render import error_console
+    from worker.door.existing_batch import windows_of
     from worker.door.intake import Intake
     from worker.door.rows import RowFile
     from worker.quote.quote import quote_input, tally
@@ -99,7 +103,10 @@ def quote_rows(
         with database.read() as conn:
             facts = model_facts(conn) | _models_of(machines)
         name = rows.name or rows.path.name
-        with ReadingProgress(error_console(), name, lambda: rows.reached[0]):
+        with (
+            models_named(submission, lambda: _models_at_hand(machines) or ()),
+            ReadingProgress(error_console(), name, lambda: rows.reached[0]),
+        ):
             counts = tally(Intake(submission, model_facts=facts), lines, facts)
         if not submission.pull_missing:
             _check_models(counts.models, machines)
@@ -113,6 +120,7 @@ def quote_rows(
             machines=machines,
             less=done,
             besides=None if before is None else before.id,
+            hours=windows_of(submission),
         )
     deadline = submission.deadline
     if as_json:
@@ -145,11 +153,13 @@ def _refuse_measure(settings: "Settings", file: Path | None, jobs: int) -> None:
     raise SettingsRefused("--measure: standard input can be read only once; give a file")
 
 
-def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions) -> None:
+def _measure(settings: "Settings", entry: "Entry", jobs: int, hosts: HostOptions, wait_hosts: float) -> None:
     from worker.cli.submissions import RunTerms
 
     pilot = replace(entry, submission=entry.submission.model_copy(update={"sample": jobs}))
-    code = run_batch(settings, pilot, RunTerms(quiet=True), urls=hosts.host, slots=hosts.slots)
+    code = run_batch(
+        settings, pilot, RunTerms(quiet=True, wait_hosts=wait_hosts), urls=hosts.host, slots=hosts.slots
+    )
     if code not in (0, 3):
         raise typer.Exit(code)
 
@@ -189,7 +199,11 @@ def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
     from worker.storage.models import ModelFacts
 
     return {
-        model.name: ModelFacts(model.thinking, model.trained_context)
+        model.name: ModelFacts(
+            model.thinking,
+            model.trained_context,
+            None if model.capabilities is None else frozenset(model.capabilities),
+        )
         for models in machines.models.values()
         for model in (models or {}).values()
     }
@@ -198,14 +212,17 @@ def _models_of(machines: "Machines") -> "dict[str, ModelFacts]":
 def _check_models(requested: "Mapping[str, int]", machines: "Machines") -> None:
     from worker.hosts.registry import missing_models
 
-    have: set[str] = set()
-    for models in machines.models.values():
-        if models is None:
-            return  # nobody has looked at that one: it may have anything
-        have |= set(models)
-    problems = missing_models(requested, have)
+    have = _models_at_hand(machines)
+    problems = [] if have is None else missing_models(requested, have)
     if problems:
         raise InputRefused(problems)
+
+
+def _models_at_hand(machines: "Machines") -> set[str] | None:
+    """None: nobody has looked at one of the hosts, which may have anything."""
+    if None in machines.models.values():
+        return None
+    return {name for models in machines.models.values() for name in models or ()}
 
 
 def _batch_of(conn: "Connection", key: str) -> "Batch | None":

@@ -77,9 +77,12 @@ def _keys_needed(quoted: Quoted) -> int:
 def expected(quoted: Quoted, *, zone: tzinfo | None = None) -> str:
     """``at 03:10:00, in 2 h 4 min (1.7–2.9 h)``"""
     at = moment(quoted.expected, quoted.at, zone)
-    return (
-        f"at {at}, in {duration(quoted.quote.expected)} ({span_between(quoted.quote.low, quoted.quote.high)})"
+    low, seconds, high = (
+        (there - quoted.at).total_seconds() for there in (quoted.low, quoted.expected, quoted.high)
     )
+    between = span_between(low, high)
+    window = "" if quoted.hours is None else f", within {quoted.hours.text}"
+    return f"at {at}, in {duration(seconds)}{f' ({between})' if '–' in between else ''}{window}"
 
 
 def whether_in_time(quoted: Quoted, deadline: datetime, *, zone: tzinfo | None = None) -> str:

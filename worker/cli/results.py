@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from worker.cli.answers import AnswerOptions
+from worker.cli.answers import AnswerOptions, check_codes
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions, external_url
 from worker.cli.groups import option, values_of, with_groups
 from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
-from worker.cli.selection import Matching, parse_pair, refuse_unknown_metadata
+from worker.cli.selection import Matching, parse_pair, refuse_unknown_metadata, refuse_unknown_models
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
 from worker.cli.submissions import character
@@ -45,7 +45,12 @@ class ResultChoice:
     ] = None
     code: Annotated[
         list[str] | None,
-        option("--code", "Only jobs that failed with these error codes; repeat for more.", metavar="CODE"),
+        option(
+            "--code",
+            "Only jobs that failed with these error codes; repeat for more.",
+            callback=check_codes,
+            metavar="CODE",
+        ),
     ] = None
     since: Annotated[
         str | None,
@@ -275,14 +280,16 @@ def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
 
     now = database.clock().now()
     metadata = dict(parse_pair(one) for one in options["where"] or ())
-    if metadata:
+    models = frozenset(normalise_model(one) for one in options["model"] or ())
+    if metadata or models:
         with database.read() as conn:
             batch = None if options["batch"] is None else find_batch(conn, options["batch"]).id
             refuse_unknown_metadata(conn, batch, metadata)
+            refuse_unknown_models(conn, batch, models)
     return Selection(
         states=frozenset(options["state"] or ()) or None,
         codes=frozenset(options["code"] or ()) or None,
-        models=frozenset(normalise_model(one) for one in options["model"] or ()) or None,
+        models=models or None,
         metadata=tuple(metadata.items()),
         since=parse_moment(options["since"], now, "--since"),
         until=parse_moment(options["until"], now, "--until"),

@@ -81,18 +81,19 @@ class OutputOptions:
     ] = False
 
 
+WaitHosts = Annotated[
+    float,
+    option("--wait-hosts", "Time to wait for hosts that are all away.", "Hosts", min=0, metavar="SECONDS"),
+]
+
+
 @with_groups
 def run(
     options: SubmissionOptions,
     hosts: HostOptions,
     outputs: OutputOptions,
     file: AnyFile = None,
-    wait_hosts: Annotated[
-        float,
-        option(
-            "--wait-hosts", "Time to wait for hosts that are all away.", "Hosts", min=0, metavar="SECONDS"
-        ),
-    ] = 120.0,
+    wait_hosts: WaitHosts = 120.0,
     json_: AsJson = False,
     force: Force = False,
 ) -> None:
@@ -156,7 +157,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
 
     submission, alone = entry.submission, place.stack is not None
     check = models_checked(place, console, pull=submission.pull_missing)
-    with models_named(place, submission):
+    with models_named(submission, lambda: place.models):
         receipt = submit_entry(place.database, place.settings, entry, console, check, output=terms.output)
     rest = partial(_rest, place, receipt.batch)
     if receipt.batch.deadline is not None and not terms.quiet:

@@ -7,7 +7,7 @@ import typer
 from rich.padding import Padding
 from rich.text import Text
 
-from worker.cli.answers import AnswerOptions
+from worker.cli.answers import AnswerOptions, check_codes
 from worker.cli.groups import option, with_groups
 from worker.cli.json_output import ALL, AsJson, limited, print_json, say_more
 from worker.cli.plain import lines
@@ -53,7 +53,8 @@ def jobs(
         JobState | None, option("--state", "Only jobs in this state.", case_sensitive=False)
     ] = None,
     code: Annotated[
-        str | None, option("--code", "Only jobs that failed, or are held, with this code.")
+        str | None,
+        option("--code", "Only jobs that failed, or are held, with this code.", callback=check_codes),
     ] = None,
     limit: Annotated[
         int | None, option("--limit", "Jobs to list. Default: 50, and all with --json.", min=1)

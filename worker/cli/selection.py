@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from worker.cli.answers import check_codes
 from worker.cli.groups import option
 from worker.cli.json_output import AsJson
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch
 from worker.domain.jobs import JobState
-from worker.domain.runners import normalise_model
+from worker.domain.runners import RunnerKey, normalise_model
 from worker.domain.selection import Selection
 from worker.errors import NotFound
 from worker.records import record
@@ -38,7 +39,10 @@ Jobs = Annotated[
 States = Annotated[list[JobState] | None, option("--state", "Only jobs in this state; repeat for more.")]
 
 Codes = Annotated[
-    list[str] | None, option("--code", "Only jobs that failed, or are held, with this code; repeat for more.")
+    list[str] | None,
+    option(
+        "--code", "Only jobs that failed, or are held, with this code; repeat for more.", callback=check_codes
+    ),
 ]
 
 Models = Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")]
@@ -107,6 +111,7 @@ def choose(conn: "Connection", request: ActionRequest) -> tuple[Selection, Batch
         answers=request.answers,
     )
     refuse_unknown_metadata(conn, chosen.batch_id, dict(chosen.metadata))
+    refuse_unknown_models(conn, chosen.batch_id, chosen.models or ())
     return chosen, batch
 
 
@@ -122,6 +127,20 @@ def refuse_unknown_metadata(conn: "Connection", batch_id: int | None, keys: Iter
         near = get_close_matches(key, names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names[:8]) or 'none'}"
         raise NotFound(f"--where: no job{of} has metadata {key!r}; {hint}")
+
+
+def refuse_unknown_models(conn: "Connection", batch_id: int | None, models: Iterable[str]) -> None:
+    """Refuse a model of --model that no job of the batch has. Raises NotFound."""
+    from worker.storage.reports import jobs_by_runner_key
+
+    if batch_id is None or not models:
+        return
+    there = sorted({RunnerKey.parse(key).model for key in jobs_by_runner_key(conn, batch_id)})
+    for model in models:
+        if there and model not in there:
+            near = get_close_matches(model, there, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(there[:8])}"
+            raise NotFound(f"--model: no job of batch {batch_id} has the model {model!r}; {hint}")
 
 
 def parse_pair(text: str) -> tuple[str, str]:

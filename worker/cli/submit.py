@@ -7,7 +7,7 @@ import typer
 
 from worker.cli.groups import with_groups
 from worker.cli.json_output import AsJson, print_json
-from worker.cli.options import AnyFile, SubmissionOptions
+from worker.cli.options import AnyFile, Key, SubmissionOptions
 from worker.cli.outputs import Force
 from worker.cli.settings import opened, settings_for
 from worker.domain.numbers import count_of
@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 def submit(
     options: SubmissionOptions,
     file: AnyFile = None,
-    key: Annotated[
-        str | None, typer.Option("--key", help="Idempotency key of your own; default: a hash of the input.")
-    ] = None,
+    key: Key = None,
     json_: AsJson = False,
     force: Force = False,
     dry_run: Annotated[
@@ -42,6 +40,7 @@ def submit(
     Example: caravan submit prompts.jsonl --model qwen3:8b
     """
     from worker.cli.entry import submit_entry
+    from worker.cli.hosts_at_hand import models_named
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
     from worker.cli.wake import how_to_serve, is_served, wake
@@ -60,7 +59,8 @@ def submit(
     with opened(settings) as database:
         clock = database.clock()
         check_models = _models_checked(settings, database, clock, console, pull=entry.submission.pull_missing)
-        arrived = submit_entry(database, settings, entry, console, check_models)
+        with models_named(entry.submission, lambda: _models_known(database, clock) or ()):
+            arrived = submit_entry(database, settings, entry, console, check_models)
         batch = arrived.batch
         wake(settings, database, clock)
         served = is_served(settings, database, clock)
@@ -88,21 +88,27 @@ def submit(
         console.print(f"Nothing serves it now: start {how_to_serve(settings)}", style="yellow")
 
 
+def _models_known(database: "Database", clock: "Clock") -> set[str] | None:
+    """Models that any host was last seen to have; None: there is a host that nobody has looked at, or none at all."""
+    from worker.storage.host_rows import read_hosts
+
+    with database.read() as conn:
+        views = read_hosts(conn, clock.now())
+    if not views or any(not view.looked for view in views):
+        return None
+    return {model for view in views for model in view.models}
+
+
 def _models_checked(
     settings: "Settings", database: "Database", clock: "Clock", console: "Console", *, pull: bool
 ) -> "CheckModels":
     """Hosts are taken to have what they were last seen to have; one that was never seen may have anything."""
     from worker.hosts.registry import models_check
     from worker.hosts.selection import permanent_hosts
-    from worker.storage.host_rows import read_hosts
 
     def check(models: Mapping[str, int]) -> "list[Problem]":
-        with database.read() as conn:
-            views = read_hosts(conn, clock.now())
-        if not views or any(not view.looked for view in views):
-            return []
-        have = {model for view in views for model in view.models}
-        return models_check(have, pull_allowed if pull else None)(models)
+        have = _models_known(database, clock)
+        return [] if have is None else models_check(have, pull_allowed if pull else None)(models)
 
     def pull_allowed(models: list[str]) -> None:
         from worker.cli.pulling import puller

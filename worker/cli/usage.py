@@ -24,6 +24,10 @@ FAMILIAR = {"--format": "--as"}
 """What other tools call an option of ours."""
 
 
+EVERYWHERE = {"--help", "--help-all", "--verbose", "--quiet", "--log-format"}
+"""Options of each command, which nobody means by another name."""
+
+
 def nearest(word: str, words: Iterable[str]) -> str | None:
     """The word of ``words`` that looks most like ``word``."""
     return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
@@ -61,6 +65,9 @@ def usage_line(error: Any) -> str:
         return no_command(unknown[1], list(ctx.command.commands), path)
     message = re.sub(r"^Invalid value for '?(.+?)'?: ", lambda match: f"{_place(match[1])}: ", message)
     message = re.sub(
+        r"^Missing argument '?(.+?)'?\.", lambda match: f"Missing argument {match[1].upper()}.", message
+    )
+    message = re.sub(
         r"^Missing (?:argument|option|parameter) '?(.+?)'?\.(?: |$)", r"\1 is missing. ", message
     )
     message = re.sub(r"^Option '(.+?)' requires an argument", r"\1: its value is missing", message)
@@ -70,7 +77,7 @@ def usage_line(error: Any) -> str:
     message = re.sub(r"Input should be ", "expected a number ", message).strip()
     message = re.sub(r"^Got unexpected extra argument\S* \((.*)\)$", r"too many arguments: \1", message)
     message = message[:1].lower() + message[1:] if message[:2].istitle() else message
-    place = "" if path == "caravan" else f"{_within(path)}: "
+    place = "" if path == "caravan" or message.startswith(f"{_within(path)}: ") else f"{_within(path)}: "
     return f"{place}{message.rstrip('.')} ({path} --help)"
 
 
@@ -98,7 +105,7 @@ def _no_option(error: Any, ctx: Any, path: str) -> str:
                 if param.param_type_name == "argument"
             )
             return f"{_within(path)} has no option {name}: give its value alone, {path} {usage}"
-        match = FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest(name, known)
+        match = FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest(name, known - EVERYWHERE)
         if match:
             return f"{_within(path)} has no option {name}; did you mean {match}?"
     return f"{_within(path)} has no option {name} ({path} --help-all)"

@@ -242,7 +242,7 @@ def _request_parts(recipe: Mapping[str, Any]) -> dict[str, Any]:
         if name not in _READING
     }
     defaults = dict(parts.pop("defaults", {}))
-    defaults.pop("priority", None)
+    defaults.pop("priority", None)  # which older recipes have
     options = {f"options.{name}": value for name, value in dict(defaults.pop("options", {})).items()}
     models = {"model": list(parts.pop("models", ()))}
     return parts | defaults | options | models

@@ -15,6 +15,7 @@ from worker.kinds.registry import kind_of
 from worker.policy.coalesce import Group, coalesce
 from worker.policy.prefix import SAMPLE, sharing
 from worker.policy.quote import HostQuote, Need, Pace, Place, Quote, quote
+from worker.policy.windows import Windows, fit, stored_windows
 from worker.records import mutable_record, record
 from worker.serving.pace import BYTES_PER_SECOND, LOAD_PRIOR, UNKNOWN_SIZE, VECTOR_PRIOR, Paces
 from worker.storage.ahead import OpenJobs, open_jobs
@@ -23,6 +24,7 @@ from worker.storage.host_rows import Disk, HostRow, read_hosts
 from worker.storage.models import ModelFacts
 from worker.storage.paces import StoredPace, read_paces
 from worker.storage.reports import list_models
+from worker.storage.windows import batch_windows
 
 if TYPE_CHECKING:  # ``watch`` reads no input
     from worker.door.intake import Intake
@@ -77,18 +79,24 @@ class Quoted:
     guessed: tuple[str, ...] = ()
     """Runner keys of the quoted jobs that nobody has seen at work."""
     advice: str | None = None
+    hours: Windows | None = None
+    """In which the quoted jobs may start; None: at any time."""
 
     @property
     def low(self) -> datetime:
-        return self.at + timedelta(seconds=self.quote.low)
+        return self._done_at(self.quote.low)
 
     @property
     def expected(self) -> datetime:
-        return self.at + timedelta(seconds=self.quote.expected)
+        return self._done_at(self.quote.expected)
 
     @property
     def high(self) -> datetime:
-        return self.at + timedelta(seconds=self.quote.high)
+        return self._done_at(self.quote.high)
+
+    def _done_at(self, seconds: float) -> datetime:
+        in_windows = None if self.hours is None else fit(self.hours, self.at, seconds).done_at
+        return in_windows or self.at + timedelta(seconds=seconds)
 
     @property
     def hosts(self) -> tuple[HostQuote, ...]:
@@ -135,11 +143,12 @@ def quote_input(
     machines: Machines | None = None,
     less: Mapping[str, int] | None = None,
     besides: int | None = None,
+    hours: Windows | None = None,
 ) -> Quoted:
     """What to expect of an input behind what waits already.
 
     ``machines``: None for the hosts of the database. ``less``: runner key → jobs that are done already. ``besides``: a
-    batch that holds part of the input, and is not in its own way.
+    batch that holds part of the input, and is not in its own way. ``hours``: when its jobs may start.
     """
     now = clock.now()
     own: Counter[tuple[str, Priority]] = Counter(counts.jobs)
@@ -152,7 +161,7 @@ def quote_input(
     with database.read() as conn:
         rivals = [job for job in open_jobs(conn) if job.batch_id != besides]
         input_quote = _quoted(conn, +own, rivals, now, machines=machines, answers=counts.answers)
-    return replace(input_quote, advice=counts.advice)
+    return replace(input_quote, advice=counts.advice, hours=hours)
 
 
 def quote_batch(
@@ -176,7 +185,8 @@ def quote_batch(
         [] if alone or batch_id is None else [entry for entry in everything if entry.batch_id != batch_id]
     )
     machines = machines_of(conn, now, among=among)
-    return _quoted(conn, +own, rivals, now, machines=machines)
+    hours = None if batch_id is None else stored_windows(batch_windows(conn, batch_id))
+    return replace(_quoted(conn, +own, rivals, now, machines=machines), hours=hours)
 
 
 def machines_of(conn: Connection, now: datetime, *, among: Collection[str] | None = None) -> Machines:

@@ -221,8 +221,8 @@ def _from_json(plain: dict[str, Any]) -> Finish:
             known["embedding"] = base64.b64decode(known["embedding"])
         fields["result"] = Result(**known, context=None if context is None else tuple(context))
     if "code" in fields:
-        known_codes = set(Code)
-        fields["code"] = Code(fields["code"]) if fields["code"] in known_codes else Code.INTERNAL
+        check_codes = set(Code)
+        fields["code"] = Code(fields["code"]) if fields["code"] in check_codes else Code.INTERNAL
     if "at" in fields:
         fields["at"] = datetime.fromisoformat(fields["at"])
     outcome: Outcome = kind(**_fields_of(kind, fields))

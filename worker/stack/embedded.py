@@ -39,7 +39,7 @@ from worker.stack.served_host import ServedHost, note_unreachable
 from worker.storage.changes import Changes
 from worker.storage.engine import Database, open_database
 from worker.storage.folders import network_folder
-from worker.storage.host_rows import HostRow, read_hosts
+from worker.storage.host_rows import HostRow, near_host, read_hosts
 from worker.storage.hosts import (
     add_host,
     forget_passing_host,
@@ -366,7 +366,10 @@ def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:
         keep_look(stack.database, look, stack.clock.now())
     if all(look.error is not None for look in looks):
         places = "; ".join(f"{look.host.url}: {look.error}" for look in looks)
-        raise NoHost(
-            f"no host can be reached ({places}). Is Ollama running there? Give --host URL or set OLLAMA_HOST."
-        )
+        with stack.database.read() as conn:
+            near = next(
+                (near for look in looks if (near := near_host(conn, look.host.name.split(":")[0]))), None
+            )
+        help_ = f"Did you mean --host {near}?" if near else "Give --host URL or set OLLAMA_HOST."
+        raise NoHost(f"no host can be reached ({places}). Is Ollama running there? {help_}")
     return looks

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.figures import Cell, Load, Power
 from worker.domain.runners import RunnerKey
-from worker.errors import NotFound
+from worker.storage.host_rows import unknown_host
 from worker.storage.rollups import FIGURES
 from worker.storage.tables import FAILED_RESULTS, batches, hosts, hour_figures, results, runs
 from worker.storage.types import UtcTime
@@ -34,7 +34,7 @@ def set_power(
     power = {"watts": watts, "idle_watts": idle_watts}
     values = {key: value or None for key, value in power.items() if value is not None}
     if values and not conn.execute(update(hosts).where(hosts.c.name == name).values(**values)).rowcount:
-        raise NotFound(f"no host {name!r}: caravan hosts add {name} URL")
+        raise unknown_host(conn, name)
 
 
 def powers(conn: Connection) -> dict[str, Power]:

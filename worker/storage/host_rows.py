@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Access, Health, Host, HostModel
 from worker.domain.runners import RunnerKey
+from worker.errors import NotFound
 from worker.policy.health import health_of
 from worker.policy.windows import Windows, is_open, opens_at, stored_windows
 from worker.records import from_row, mutable_record, record
@@ -345,3 +346,18 @@ def is_stored(
         asdict(model) | {"capabilities": model.capabilities and list(model.capabilities)} for model in models
     ]
     return sorted(stored, key=itemgetter("name")) == sorted(lists, key=itemgetter("name"))
+
+
+def unknown_host(conn: Connection, name: str) -> NotFound:
+    """That there is no such host, and which one may be meant."""
+    near = near_host(conn, name)
+    hint = f"did you mean {near!r}?" if near else f"caravan hosts add {name} URL adds one"
+    return NotFound(f"no host {name!r}; {hint}")
+
+
+def near_host(conn: Connection, name: str) -> str | None:
+    """The host whose name looks most like ``name``, if any does."""
+    from difflib import get_close_matches  # for names that are wrong alone
+
+    near = get_close_matches(name, conn.scalars(select(hosts.c.name)).all(), n=1, cutoff=0.6)
+    return near[0] if near else None

@@ -9,8 +9,8 @@ from sqlalchemy import bindparam, delete, func, literal, or_, select, text, upda
 from sqlalchemy.engine import Connection
 
 from worker.domain.hosts import Access, Host, HostModel, Run
-from worker.errors import Conflict, HostLost, NotFound
-from worker.storage.host_rows import host_of
+from worker.errors import Conflict, HostLost
+from worker.storage.host_rows import host_of, unknown_host
 from worker.storage.runs import list_runs
 from worker.storage.tables import blocks, host_models, hosts, residents
 from worker.storage.types import UtcTime, storable
@@ -157,18 +157,14 @@ def record_slow(conn: Connection, name: str, reason: str | None, *, now: datetim
 
 def _mark(conn: Connection, name: str, draining_at: Any) -> None:
     if not conn.execute(update(hosts).where(hosts.c.name == name).values(draining_at=draining_at)).rowcount:
-        raise _unknown(name)
-
-
-def _unknown(name: str) -> NotFound:
-    return NotFound(f"no host {name!r}: caravan hosts add {name} URL")
+        raise unknown_host(conn, name)
 
 
 def remove_host(conn: Connection, name: str, *, now: datetime) -> None:
     """Forget a host; what it did stays. Raises NotFound; Conflict while a worker serves it."""
     row = conn.execute(select(hosts.c.serving_until).where(hosts.c.name == name)).first()
     if row is None:
-        raise NotFound(f"no host {name!r}")
+        raise unknown_host(conn, name)
     if row.serving_until is not None and row.serving_until > now:
         raise Conflict(f"host {name!r} is being served; stop its worker first")
     conn.execute(delete(hosts).where(hosts.c.name == name))
@@ -192,7 +188,7 @@ def get_host(conn: Connection, name: str, *, lock: bool = False) -> Host:
     query = select(hosts).where(hosts.c.name == name)
     row = conn.execute(query.with_for_update() if lock else query).first()
     if row is None:
-        raise _unknown(name)
+        raise unknown_host(conn, name)
     return host_of(row)
 
 

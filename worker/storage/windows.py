@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import select, text, update
 from sqlalchemy.engine import Connection
 
-from worker.errors import NotFound
 from worker.policy.windows import is_open, stored_windows
+from worker.storage.host_rows import unknown_host
 from worker.storage.jobs import lock_batch
 from worker.storage.tables import batches, hosts
 
@@ -36,7 +36,7 @@ def set_batch_windows(
 def set_host_windows(conn: Connection, name: str, windows: Mapping[str, Any] | None) -> None:
     """Hours in which it takes work, or none: always. Raises NotFound."""
     if not conn.execute(update(hosts).where(hosts.c.name == name).values(windows=windows)).rowcount:
-        raise NotFound(f"no host {name!r}")
+        raise unknown_host(conn, name)
 
 
 def turning_batches(conn: Connection, *, now: datetime) -> list[tuple[int, bool]]:

@@ -80,6 +80,10 @@ def test_what_is_easily_taken_back_is_done_without_a_question(
     store: Store, shell: Shell, reviews: int
 ) -> None:
     assert shell("pause", "@last").stdout == f"batch {reviews} (b): 7 jobs paused\n"
+    assert (
+        shell("pause", "@last").stdout
+        == f"batch {reviews} (b): paused, and none of its jobs waits to start\n"
+    )
     assert state(store, reviews) is BatchState.PAUSED
     assert shell("edit", "@last", "--priority", "high").exit_code == 0
     assert shell("resume", "@last").exit_code == 0
@@ -284,3 +288,31 @@ def test_hours_of_what_has_none_are_refused(
     store: Store, shell: Shell, reviews: int, more: list[str]
 ) -> None:
     assert shell("edit", "@last", "--yes", *more).exit_code == 2
+
+
+def test_a_batch_that_goes_on_counts_no_job_that_ran_on(store: Store, shell: Shell, reviews: int) -> None:
+    store.claim(2)
+    shell("pause", "@last")
+
+    assert "5 jobs go on" in shell("resume", "@last").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (
+            ("retry", "@last", "--code", "contxt_overflow"),
+            "is not an error code; did you mean 'context_overflow'?",
+        ),
+        (("jobs", "@last", "--code", "nope"), "'nope' is not an error code"),
+        (("retry", "@last", "--model", "qwen3:7b"), "has the model 'qwen3:7b'; did you mean 'qwen3:8b'?"),
+        (("results", "@last", "--model", "nope"), "has the model 'nope:latest'; there are qwen3:8b"),
+        (("delete", "@last", "--model", "nope"), "has the model 'nope:latest'"),
+    ],
+)
+def test_a_code_or_a_model_that_no_job_can_have_is_refused(
+    shell: Shell, reviews: int, typed: tuple[str, ...], said: str
+) -> None:
+    refused = shell(*typed)
+
+    assert refused.exit_code != 0 and said in refused.stderr

@@ -181,3 +181,19 @@ def test_rows_that_are_no_longer_in_the_input_stay_until_they_are_dropped(folder
     assert ids() == ["1", "3"]
     assert "no longer" not in caravan(*command, "--drop-missing").stderr
     assert caravan(*command[:-1], "--drop-missing").exit_code == 2
+
+
+def test_another_priority_of_a_named_batch_is_no_other_batch(folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"prompt": "a"}\n')
+    command = ("submit", "in.jsonl", "--model", "m:1")
+    caravan(*command, "--name", "ads")
+
+    done = caravan(*command, "--priority", "high")
+
+    assert done.exit_code == 0 and batches() == [("ads", 1)]
+
+
+def test_a_command_without_a_model_asks_for_it_once(folder: Path) -> None:
+    (folder / "in.jsonl").write_text('{"prompt": "a"}\n' * 9)
+
+    assert caravan("submit", "in.jsonl").stderr == "caravan: give --model MODEL\n"

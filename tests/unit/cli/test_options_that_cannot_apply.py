@@ -51,7 +51,7 @@ IDLE = [
             (f"{DOCUMENTS} --quote none", "--quote"),
             (f"{DOCUMENTS} --on-bad-line refuse", "--on-bad-line"),
             (f"{DOCUMENTS} --combine t.j2", "--combine"),
-            *((f"{DOCUMENTS} {one}", one.split()[0]) for one in ("--cut", "--empty", "--prompt-fit no", "--code timeout")),
+            *((f"{DOCUMENTS} {one}", one.split()[0]) for one in ("--cut", "--empty", "--prompt-fit no", "--code cut")),
             ("rows.csv --from @last", "--from"),
             ("--from @last --show 1", "--show"),
             ("--from @last --encoding cp1252", "--encoding"),

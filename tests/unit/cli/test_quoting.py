@@ -12,6 +12,7 @@ from worker.cli.submissions import deadline_of
 from worker.errors import DatabaseUnavailable, InputRefused
 from worker.exports.output.quotes import quote_output
 from worker.policy.quote import HostQuote, Part, Quote
+from worker.policy.windows import parse_windows
 from worker.quote.quote import Quoted
 
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
@@ -53,6 +54,22 @@ def test_what_is_no_time_or_has_passed_is_refused_with_what_was_expected(text: s
 
 def test_a_quote_says_when_and_between_what() -> None:
     assert expected(quoted(), zone=UTC) == "at 22:30:00, in 2 h 0 min (1.7–2.5 h)"
+
+
+def test_a_range_that_rounds_to_one_figure_is_left_out() -> None:
+    assert expected(quoted(low=171, middle=172, high=173), zone=UTC) == "at 20:32:52, in 2 min 52 s"
+
+
+def test_a_quote_counts_the_hours_in_which_jobs_may_start() -> None:
+    night = parse_windows(["22:00-06:00"], "UTC")
+
+    within = quoted(hours=night)
+
+    assert (
+        expected(within, zone=UTC)
+        == "at 2026-11-24 00:00:00, in 3 h 30 min (3.2–4 h), within 22:00-06:00 (UTC)"
+    )
+    assert not within.meets(NOW + timedelta(hours=3))
 
 
 @pytest.mark.parametrize(
