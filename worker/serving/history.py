@@ -2,7 +2,7 @@
 
 from dataclasses import field
 
-from worker.errors import HostError
+from worker.errors import DatabaseFailure, DatabaseUnavailable, HostError
 from worker.policy.health import Speeds
 from worker.policy.retry import host_pause
 from worker.records import mutable_record
@@ -37,6 +37,13 @@ class HostHistory:
 
     lease: str | None = None
     """Serving token of a pass that has not given its lease back, as where the disk was full when it ended."""
+
+    refusal: DatabaseUnavailable | None = None
+    """Why the database took nothing the last time; None since it did."""
+
+    def add_refusal(self, error: DatabaseFailure) -> None:
+        """The database failed a step of the pass."""
+        self.refusal = error if isinstance(error, DatabaseUnavailable) else None
 
     def paused(self, now: float) -> bool:
         """Whether the host steps back at ``now``."""

@@ -75,7 +75,7 @@ def serve_host(
         if get_host(conn, host.name) != host:
             leave_host(conn, host=host.name, token=token, now=now)
             return PassResult(host.name, 0, 0, CHANGED)
-    history.lease = token
+    history.lease, history.refusal = token, None
     parts = open_parts(context, token, history, outbox or Outbox(database, host.name, clock=clock))
     try:
         reason = _serve(parts)

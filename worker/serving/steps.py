@@ -62,7 +62,9 @@ def find_work(parts: Parts, now: Situation) -> Situation:
             return after
         if parts.reuse.look(dry=now.dry):
             return replace(after, moved=True)
-        return _follow(parts, after)
+        after = _follow(parts, after)
+        parts.history.refusal = None
+        return after
     except DatabaseFailure as error:
         return _without_database(parts, after, error)
 
@@ -86,6 +88,7 @@ def admit(parts: Parts, now: Situation) -> Situation:
 
 def _without_database(parts: Parts, now: Situation, error: DatabaseFailure) -> Situation:
     parts.claims.doubt()
+    parts.history.add_refusal(error)
     emit_failure(error, host=parts.session.host)
     return now
 

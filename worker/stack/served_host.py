@@ -56,13 +56,12 @@ class ServedHost:
         self.rests = False
         """It had no work at its last look, and waits to be woken."""
         self.thread: threading.Thread | None = None
-        self._failure: DatabaseUnavailable | None = None
-        """What the last pass ended with."""
+        self._history = HostHistory(Paces(host.name))
 
     @property
     def refusal(self) -> DatabaseUnavailable | None:
         """Why the database takes no outcomes, or no pass over the host, now."""
-        return self.outbox.refusal or self._failure
+        return self.outbox.refusal or self._history.refusal
 
     def start(self) -> None:
         """Serve it in a thread."""
@@ -95,16 +94,17 @@ class ServedHost:
 
     def _serve(self) -> None:
         name = self.host.name
-        history = HostHistory(Paces(name))
+        history = self._history
         while not self.stop.is_set():
             changed = rests = False
             try:
                 reason = serve_host(self._context(), history=history, outbox=self.outbox).reason
                 changed = reason == CHANGED and self._reopen()
-                rests = reason == NO_WORK and self.outbox.is_empty and not self._has_work()
+                given_back = history.lease is None  # else it looks as if somebody served it, and had the work
+                rests = reason == NO_WORK and given_back and self.outbox.is_empty and not self._has_work()
             except DatabaseFailure as error:
                 emit_failure(error, host=name)
-                self._failure = error if isinstance(error, DatabaseUnavailable) else None
+                history.add_refusal(error)
             except Exception:
                 _log.exception("defect while %s was served; it is served again", name)
             if not self.stop.is_set() and not changed and not rests:
@@ -113,7 +113,6 @@ class ServedHost:
             while rests and not self.stop.is_set() and not self.wake.wait(LOOK_SECONDS):
                 self._look_at_rest()
             self.rests = False
-            self._failure = None
             self.wake.clear()
 
     def _context(self) -> ServingContext:

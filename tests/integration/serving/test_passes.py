@@ -120,11 +120,35 @@ def test_a_lease_that_could_not_be_given_back_does_not_keep_the_same_process_out
         with monkeypatch.context() as patch:
             patch.setattr("worker.serving.loop.leave_host", full)
             serve(database, clock, host, history=history)
+        assert history.lease is not None
         other = serve(database, clock, host)
         batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1."}])
         again = serve(database, clock, host, history=history)
 
         assert (other.reason, again.reason) == ("served by another worker", "no work")
+        assert history.lease is None
+        assert counts(database, batch) == {JobState.SUCCEEDED: 1}
+
+
+def test_a_database_that_takes_nothing_is_remembered_until_it_takes_something(
+    database: Database, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = DatabaseUnavailable("database or disk is full")
+
+    def refuse(*_: object) -> None:
+        raise full
+
+    with simulator.running(simulated(num_parallel=1)) as (running,):
+        host = add(database, clock, running, slots=1)
+        batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1."}])
+        history = HostHistory(Paces(host.name))
+        with monkeypatch.context() as patch:
+            patch.setattr("worker.serving.steps._follow", refuse)
+            serve(database, clock, host, history=history)
+        refusal = history.refusal
+        serve(database, clock, host, history=history)
+
+        assert (refusal, history.refusal) == (full, None)
         assert counts(database, batch) == {JobState.SUCCEEDED: 1}
 
 
