@@ -6,7 +6,9 @@ from dataclasses import field, replace
 
 from worker.documents.formats.limits import check_size
 from worker.documents.formats.numbering import Numbering, whole
+from worker.documents.formats.omml import FORMULAS, formula
 from worker.documents.formats.package import Package, Relation
+from worker.documents.formats.scripts import LEVEL, LOWERED, RAISED, STRUCK, spell_marks
 from worker.documents.formats.styles import Styles, child, toggle, value
 from worker.documents.formats.symbols import symbol
 from worker.records import mutable_record
@@ -17,7 +19,11 @@ _HIDDEN_TAGS = frozenset({"w:del", "w:moveFrom", "w:delText", "w:instrText", "w:
 """What a page does not show: deleted text, instructions of fields, properties."""
 _SIGNS = {"w:tab": "\t", "w:ptab": "\t", "w:br": "\n", "w:cr": "\n", "w:noBreakHyphen": "\N{NON-BREAKING HYPHEN}",
           "w:softHyphen": ""}  # fmt: skip
-_FORMULAS = {"m:f": ("m:num", "/", "m:den"), "m:sSup": ("m:e", "^", "m:sup"), "m:sSub": ("m:e", "_", "m:sub")}
+MOST_SPAN = 100
+"""Columns of a cell."""
+LEAST_RISE = 4
+"""Half points."""
+_LEVELS = {"superscript": RAISED, "subscript": LOWERED}
 _SUPPORTED = frozenset({"wps", "wpg", "wpc", "wpi", "wp14", "w14", "w15", "w16", "a14", "v", "w16se"})
 """Extensions that are read; of alternatives that need another, the fallback is."""
 
@@ -114,7 +120,7 @@ class Story:
         boxes = self.boxes.pop()
         self.size += len(text)
         check_size(self.size)
-        return text.replace("\xad", ""), boxes, joins
+        return spell_marks(text.replace("\xad", "")), boxes, joins
 
     def _mark(self, element: ET.Element) -> str:
         """What stands before a paragraph: the sign of a heading, the number or bullet of a list."""
@@ -139,11 +145,14 @@ class Story:
             properties = row.find("w:trPr")
             if properties is not None and properties.find("w:del") is not None:
                 continue
-            cells = []
+            cells: list[str] = []
+            owed = 0  # columns that the cell before spans besides its own
             for cell in self._parts(row, "w:tc"):
                 about = cell.find("w:tcPr")
                 if child(about, "w:cellDel") is not None:
                     continue
+                cells += [""] * owed
+                owed = max(1, min(whole(value(about, "w:gridSpan"), 1), MOST_SPAN)) - 1
                 if any(_continues(about, name) for name in ("w:vMerge", "w:hMerge")):
                     cells.append("")  # the merged cell above, or before, has the text
                     continue
@@ -165,7 +174,10 @@ class Story:
             tag = element.tag
             if tag == "w:r":
                 if not self._hidden(element, hidden):
+                    marks = self._marks(element)
+                    yield marks
                     yield from self._inline(element, hidden)
+                    yield LEVEL * len(marks)
                 else:
                     self._only_fields(element)
             elif tag == "w:fldChar":
@@ -190,8 +202,8 @@ class Story:
                 yield self._note(element)
             elif tag == "w:ruby":
                 yield from self._ruby(element, hidden)
-            elif tag in _FORMULAS:
-                yield self._formula(element, hidden, *_FORMULAS[tag])
+            elif tag in FORMULAS:
+                yield formula(element, lambda inner: "".join(self._inline(inner, hidden)))
             elif tag == "v:textpath":
                 yield element.get("string", "")
             elif tag in ("dgm:relIds", "c:chart"):
@@ -210,6 +222,19 @@ class Story:
             return own
         # hidden by the style of both the paragraph and the run is shown: the property toggles
         return self.styles.vanishes(value(properties, "w:rStyle")) != of_paragraph
+
+    def _marks(self, run: ET.Element) -> str:
+        """How a run is set: high, low or struck."""
+        properties = run.find("w:rPr")
+        if properties is None:
+            return ""
+        level = _LEVELS.get(self.styles.alignment(properties) or "", "")
+        if not level and (rise := value(properties, "w:position")):
+            level = (
+                RAISED if whole(rise, 0) >= LEAST_RISE else LOWERED if whole(rise, 0) <= -LEAST_RISE else ""
+            )
+        struck = any(toggle(properties, name) for name in ("w:strike", "w:dstrike"))
+        return STRUCK * struck + level
 
     def _only_fields(self, run: ET.Element) -> None:
         for mark in run.iter("w:fldChar"):
@@ -242,16 +267,6 @@ class Story:
         yield texts.get("w:rubyBase", "")
         if texts.get("w:rt"):
             yield f"({texts['w:rt']})"
-
-    def _formula(self, element: ET.Element, hidden: bool, first: str, sign: str, second: str) -> str:
-        """A fraction, power or index on one line: a half is 1/2 and never 12."""
-        texts = {inner.tag: "".join(self._inline(inner, hidden)) for inner in element}
-        sides = [texts.get(first, ""), texts.get(second, "")]
-        return (
-            sign.join(side if side.isalnum() else f"({side})" for side in sides)
-            if all(sides)
-            else "".join(sides)
-        )
 
     def _box(self, element: ET.Element) -> None:
         """A text box: paragraphs of its own, which follow the one it is anchored in."""

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from worker.documents.formats.limits import Content, Refused, check_size, content, paragraphs
 from worker.documents.formats.package import Package, Relation, core_properties
+from worker.documents.formats.scripts import LEVEL, LOWERED, RAISED, STRUCK, spell_marks
 
 _TITLES = ("title", "ctrTitle")
 _FURNITURE = ("sldNum", "dt", "ftr", "hdr", "sldImg")
@@ -86,12 +87,26 @@ def _text(body: ET.Element) -> str:
     for paragraph in body.iter("a:p"):
         properties = paragraph.find("a:pPr")
         depth = "" if properties is None else properties.get("lvl", "")
-        signs = (
-            "\n" if one.tag == "a:br" else one.text or ""
-            for one in paragraph.iter()
-            if one.tag in ("a:t", "a:br")
-        )
-        line = "".join(signs)
+        line = spell_marks("".join(_runs(paragraph)))
         if line.strip():
             lines.append("  " * (int(depth) if depth.isdecimal() and len(depth) < 2 else 0) + line)
     return "\n".join(lines)
+
+
+def _runs(paragraph: ET.Element) -> Iterator[str]:
+    """The texts of a paragraph, with marks where one is set high, low or struck."""
+    for run in paragraph.iter():
+        if run.tag == "a:br":
+            yield "\n"
+        elif run.tag in ("a:r", "a:fld"):
+            properties = run.find("a:rPr")
+            baseline = "" if properties is None else properties.get("baseline", "").rstrip("%")
+            level = RAISED if baseline.isdecimal() and baseline.strip("0") else ""
+            marks = level or (LOWERED if baseline.startswith("-") else "")
+            if properties is not None and properties.get("strike", "noStrike") != "noStrike":
+                marks = STRUCK + marks
+            yield f"{marks}{_words(run)}{LEVEL * len(marks)}"
+
+
+def _words(run: ET.Element) -> str:
+    return "".join(text.text or "" for text in run if text.tag == "a:t")

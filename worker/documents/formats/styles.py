@@ -20,6 +20,8 @@ class Style:
     outline: int | None = None
     list_id: str | None = None
     level: int | None = None
+    align: str | None = None
+    """``superscript``, ``subscript`` or ``baseline``."""
 
 
 @record
@@ -54,6 +56,12 @@ class Styles:
         """Whether text of this style is hidden."""
         return next((style.vanish for style in self.chain(style_id) if style.vanish is not None), False)
 
+    def alignment(self, run: ET.Element) -> str | None:
+        """Whether a run of these properties is set high or low."""
+        own = value(run, "w:vertAlign")
+        chain = () if own is not None else self.chain(value(run, "w:rStyle"))
+        return next((style.align for style in chain if style.align is not None), own)
+
     def numbering(self, style_id: str | None) -> tuple[str | None, int]:
         """The list, and the level in it, of paragraphs of this style."""
         chain = self.chain(style_id)
@@ -76,6 +84,7 @@ def read_styles(root: ET.Element | None) -> Styles:
             parent=value(element, "w:basedOn"),
             name=value(element, "w:name") or "",
             vanish=toggle(element.find("w:rPr"), "w:vanish"),
+            align=value(element.find("w:rPr"), "w:vertAlign"),
             outline=None
             if (out := value(child(element, "w:pPr"), "w:outlineLvl")) is None
             else whole(out, 9),
