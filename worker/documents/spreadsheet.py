@@ -165,7 +165,7 @@ def open_spreadsheet(path: Path, sheet: str | None) -> Rows:
     """
     _check_size(path, path)
     with _reading(path):
-        book, sheets = _workbook(path)
+        book, sheets = _workbook(path, path)
         if sheet is not None:
             return sheet_rows(_sheet(path, path, book, _named(path, sheet, [name for name, _ in sheets])))
         names = [name for name, shown in sheets if shown]
@@ -180,18 +180,18 @@ def read_sheets(source: Source, path: Path) -> Iterator[Sheet]:
     """Each sheet of a workbook that holds something, hidden ones too. ``path`` is for messages. Raises InputRefused."""
     _check_size(source, path)
     with _reading(path):
-        book, sheets = _workbook(source)
+        book, sheets = _workbook(source, path)
         for name, _ in sheets:
             sheet = _sheet(source, path, book, name)
             if sheet.cells.start is not None:
                 yield sheet
 
 
-def _workbook(source: Source) -> tuple[Any, list[tuple[str, bool]]]:
+def _workbook(source: Source, path: Path) -> tuple[Any, list[tuple[str, bool]]]:
     """A workbook, and the names of its sheets with whether each is shown."""
     from python_calamine import CalamineWorkbook, SheetTypeEnum, SheetVisibleEnum
 
-    book = CalamineWorkbook.from_object(_named_rightly(source))
+    book = CalamineWorkbook.from_object(_named_rightly(source, path))
     return book, [
         (one.name, one.visible == SheetVisibleEnum.Visible)
         for one in book.sheets_metadata
@@ -211,27 +211,27 @@ def _sheet(source: Source, path: Path, book: Any, name: str) -> Sheet:
     return Sheet(path, source, book.get_sheet_by_name(name), look.odd)
 
 
-def _named_rightly(source: Source) -> Any:
+def _named_rightly(source: Source, path: Path) -> Any:
     """What calamine opens: it goes by the ending of a path, and by the bytes of what has none. Raises InputRefused for a text
     under the name of a workbook."""
-    if isinstance(source, bytes):
-        return opened(source)
-    with source.open("rb") as file:
-        head = file.read(2000)
-    if head.startswith((b"PK", b"\xd0\xcf")):
-        return (
-            source
-            if head.startswith(b"PK") == (source.suffix.lower() != ".xls")
-            else opened(source.read_bytes())
-        )
+    head = source[:2000] if isinstance(source, bytes) else _head(source)
     begin = head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if head.startswith((b"PK", b"\xd0\xcf")):
+        if isinstance(source, bytes) or head.startswith(b"PK") == (source.suffix.lower() != ".xls"):
+            return opened(source)
+        return opened(source.read_bytes())
     if begin == b"<":
         hint = "a page of HTML or XML; open it in a spreadsheet program and save it as .xlsx"
     elif b"\0" not in head:
         hint = "a text; name it .csv, .tsv or .jsonl"
     else:
-        return source
-    raise _refused(source, f"not a spreadsheet, but {hint}", "unknown_format")
+        return opened(source)
+    raise _refused(path, f"not a spreadsheet, but {hint}", "unknown_format")
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(2000)
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 
 import io
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,7 +27,7 @@ STYLES = (
 )
 
 
-def workbook(*cells: str, more: str = "", names: str = "abcdefgh") -> bytes:
+def workbook(*cells: str, more: str = "", names: Sequence[str] = "abcdefgh") -> bytes:
     """A workbook with a header, and a row of these cells."""
     header = "".join(f'<c t="inlineStr"><is><t>{name}</t></is></c>' for name in names[: len(cells)])
     parts: dict[str, str | bytes] = {
@@ -37,6 +38,11 @@ def workbook(*cells: str, more: str = "", names: str = "abcdefgh") -> bytes:
         "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{_MAIN}"><sheetData><row r="1">{header}</row><row r="2">{"".join(cells)}</row>{more}</sheetData></worksheet>',
     }
     return packed(**parts)
+
+
+def document_file(path: Path) -> DocumentFile:
+    size, when = path.stat().st_size, datetime(2026, 1, 1, tzinfo=UTC)
+    return DocumentFile(str(path), str(path.parent), path.name, size, when, str(path))
 
 
 def values(path: Path) -> Row:
@@ -96,9 +102,7 @@ def test_rows_and_sheets_as_documents_have_the_values_that_run_reads(
 ) -> None:
     path = tmp_path / name
     path.write_bytes(data)
-    file = DocumentFile(
-        str(path), str(tmp_path), name, len(data), datetime(2026, 1, 1, tzinfo=UTC), str(path)
-    )
+    file = document_file(path)
     row = values(path)
     assert row.values is not None
 
@@ -158,3 +162,17 @@ def test_what_is_damaged_within_is_refused(tmp_path: Path) -> None:
             out.writestr(name, data[: len(data) // 2] if "sheet1" in name else data)
     with pytest.raises(InputRefused, match="not a spreadsheet that can be read"):
         list(open_rows(path))
+
+
+def test_a_row_without_text_says_which_cells_are_empty_and_why(tmp_path: Path) -> None:
+    path = tmp_path / "a.xlsx"
+    path.write_bytes(workbook("<c><v>1</v></c>", "<c><f>1+1</f></c>", names=["id", "text"]))
+    page = tmp_path / "b.xls"
+    page.write_text("<html></html>")
+
+    refused = [error for name in (path, page) for error in read_all(document_file(name), Rules(rows=True))]
+
+    assert [getattr(error, "message", "")[:60] for error in refused] == [
+        "the column text is empty; formulas without a stored result, ",
+        "not a spreadsheet, but a page of HTML or XML; open it in a s",
+    ]

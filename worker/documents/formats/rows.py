@@ -110,7 +110,12 @@ def _content(row: Row) -> dict[str, Any]:
     own = isinstance(values.get("text"), str)
     text = values["text"] if own else _lines(values)
     if not text.strip():
-        raise Refused("no_text", "every column is empty")
+        why = (
+            "the column text is empty"
+            if own and any(map(_is_some, values.values()))
+            else "every column is empty"
+        )
+        raise Refused("no_text", "; ".join([why, *notes]))
     if len(text) > MOST_TEXT:
         raise Refused("too_large", f"{len(text):,} characters, at most {MOST_TEXT:,} are read")
     digest = hashlib.sha256(
@@ -139,9 +144,13 @@ def _parsed(raw: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
     return values, repair.notes()
 
 
+def _is_some(value: Any) -> bool:
+    return value not in (None, "")
+
+
 def _lines(values: dict[str, Any]) -> str:
     return "\n".join(
         f"{name}: {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for name, value in values.items()
-        if value not in (None, "")
+        if _is_some(value)
     )

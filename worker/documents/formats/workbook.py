@@ -23,7 +23,7 @@ def refusing(path: Path, name: str = "") -> Iterator[None]:
         yield
     except InputRefused as error:
         problem = error.problems[0]
-        code = problem.code if problem.code in {"empty", "too_large"} else "unreadable"
+        code = problem.code if problem.code in {"empty", "too_large", "unknown_format"} else "unreadable"
         message = problem.message if name else problem.message.removeprefix(f"{path}: ")
         raise Refused(code, message.replace(str(path), name)) from error  # type: ignore[arg-type]
 
