@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -140,6 +141,22 @@ def test_an_answer_that_stops_says_in_words_what_it_waits_for_once(
     written = capsys.readouterr()
     assert written.out == "The sky\nBecause"
     assert written.err == "waiting: gpu-1 cannot be reached since 14:02:10 (3 s): connection refused\n"
+
+
+def test_an_answer_that_ctrl_c_cuts_while_it_is_written_ends_its_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printer = _Printer(prints=True, grows=True)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(sys.stdout, "flush", interrupt)
+        printer.show("The sky")
+    printer.end_line()
+
+    assert capsys.readouterr().out == "The sky\n"
 
 
 def test_reasoning_is_told_from_the_answer_while_both_are_written() -> None:

@@ -320,12 +320,15 @@ class _Printer:
     def _put(self, answer: str) -> None:
         if not answer.startswith(self._answer):  # another try: what came of the last one is no answer
             self.end_line()
+        more = answer[len(self._answer) :]
+        self._answer = (
+            answer  # before it is written: Ctrl-C in between ends a line too much, and never one too few
+        )
         if self._grows:
-            self._lines.put(answer[len(self._answer) :])
+            self._lines.put(more)
         else:
-            sys.stdout.write(answer[len(self._answer) :])
+            sys.stdout.write(more)
         sys.stdout.flush()
-        self._answer = answer
 
 
 def split_reasoning(partial: str) -> tuple[str, str]:

@@ -6,7 +6,7 @@ from worker.errors import Problem
 from worker.storage.models import ModelFacts
 
 _WORDS = {
-    "thinking": ("think", "cannot reason", "leave --think (think) out"),
+    "thinking": ("think", "cannot reason", "leave think out"),
     "vision": ("images", "sees no images", "leave the images out"),
     "tools": ("tools", "calls no tools", "leave the tools out"),
 }
@@ -29,5 +29,7 @@ def inability_problem(line: int, model: str, need: str, models: Mapping[str, Mod
         :_MOST_NAMES
     ]
     others = f", or ask one that does: {', '.join(able)}" if able else ""
+    if need == "thinking" and not line:
+        advice = "leave --think out"
     message = f"{model} {cannot}, as its hosts say; {advice}{others}"
     return Problem(line, name, "unsupported", message)

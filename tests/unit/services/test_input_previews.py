@@ -85,8 +85,15 @@ def test_what_no_host_tells_of_a_model_is_refused_once_with_one_that_can(
     assert (problem.line, problem.field, problem.code) == (1, field, "unsupported")
     assert problem.message.startswith(f"{PLAIN} {words}, as its hosts say")
     assert problem.message.endswith("ask one that does: qwen3:8b")
+    assert "--think" not in problem.message, "the line says it, and no option"
     for model in ("qwen3:8b", "old:1b", "unknown:1b"):
         assert not read(tmp_path, "a.jsonl", lines, models=(model,)).problems
+
+
+def test_an_option_that_no_host_tells_of_a_model_is_named_as_the_option(tmp_path: Path) -> None:
+    (problem,) = read(tmp_path, "a.jsonl", '{"prompt": "x"}\n', think=True).problems
+
+    assert (problem.line, "leave --think out" in problem.message) == (0, True)
 
 
 def test_lines_that_ask_too_much_are_left_out_one_by_one_where_bad_lines_are(tmp_path: Path) -> None:
