@@ -41,7 +41,10 @@ def _grouped(error: InputRefused) -> Iterator[str]:
         lines.setdefault(problem.mistake, set()).add(problem.line)
     for mistake, numbers in lines.items():
         message = mistake[2].replace("give a default for all", "give --model MODEL for all")
-        yield f"caravan: {_place(sorted(numbers - {0}), error.alike.get(mistake, 0))}{message}"
+        named_lines = sorted(numbers - {0})
+        if not named_lines and message.startswith("options."):
+            message = message.replace("options.", "--set ", 1)
+        yield f"caravan: {_place(named_lines, error.alike.get(mistake, 0))}{message}"
 
 
 def _place(numbers: Sequence[int], more: int = 0) -> str:

@@ -5,7 +5,7 @@ import json
 from api_schemas.submissions import Submission
 from worker.cli.exits import explain
 from worker.door.intake import Intake
-from worker.errors import in_words
+from worker.errors import InputRefused, Problem, in_words
 
 
 def said_of(lines: list[dict[str, object]]) -> list[str]:
@@ -47,3 +47,15 @@ def test_an_error_without_words_is_named_without_the_class_of_python() -> None:
     assert in_words(TimeoutError()) == "timeout error"
     assert in_words(KeyError("model")) == "key error: 'model'"
     assert in_words(PermissionError(13, "Permission denied", "a.csv")) == "a.csv: Permission denied"
+
+
+def test_an_option_of_the_command_line_is_named_as_it_was_typed() -> None:
+    mistake = Problem(
+        0, "options.num_ctx", "wrong_type", 'options.num_ctx: expected a whole number, got "big"'
+    )
+    of_a_line = Problem(7, "options.num_ctx", "wrong_type", "options.num_ctx: expected a whole number")
+
+    assert list(explain(InputRefused([mistake]))) == [
+        'caravan: --set num_ctx: expected a whole number, got "big"'
+    ]
+    assert "line 7: options.num_ctx:" in next(iter(explain(InputRefused([of_a_line]))))
