@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -102,9 +103,12 @@ def simulate(
         raise typer.BadParameter(str(error), param_hint="--host") from None
 
 
+_HOST_NAME = re.compile(r"[\w.-]+")
+
+
 def _name_and_port(text: str) -> tuple[str, int]:
     name, colon, port = text.partition(":")
-    if not name or (colon and not port.isdigit()):
+    if not _HOST_NAME.fullmatch(name) or (colon and not (port.isdecimal() and int(port) < 65_536)):
         raise typer.BadParameter(f"{text!r}: expected NAME:PORT or NAME", param_hint="--host")
     return name, int(port or 0)
 

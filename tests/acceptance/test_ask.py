@@ -107,7 +107,7 @@ def test_what_cannot_be_asked_is_one_line_with_what_helps(
         "caravan: there is no conversation to continue; caravan ask begins one without --continue"
     )
     assert told("hi", "--model", "b:1", "--host", slow.url) == (
-        "caravan: no host has the model 'b:1'; did you mean 'a:1'?"
+        "caravan: no host has the model 'b:1'; they have a:1"
     )
     assert told().startswith("caravan: ask: QUESTION is missing")
 

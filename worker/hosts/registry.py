@@ -182,10 +182,33 @@ def missing_models(models: Mapping[str, int], have: Iterable[str]) -> list[Probl
     for model, line in models.items():
         if model in names:
             continue
-        near = get_close_matches(model, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"they have {', '.join(names) or 'none at all'}"
+        near = _nearest(model, names)
+        hint = f"did you mean {near!r}?" if near else f"they have {', '.join(names) or 'none at all'}"
         problems.append(Problem(line, "model", "model_missing", f"no host has the model {model!r}; {hint}"))
     return problems
+
+
+def _nearest(model: str, names: Sequence[str]) -> str | None:
+    """The model that was probably meant: one whose family is written alike, of whatever size.
+
+    >>> _nearest("lama3.2", ["llama3.2:3b", "llava:7b"]), _nearest("llama", ["codellama:7b", "phi4:14b"])
+    ('llama3.2:3b', None)
+    >>> _nearest("qwen3:9b", ["qwen2.5:7b", "qwen3:32b", "qwen3:8b"])
+    'qwen3:8b'
+    """
+    family = _family(model)
+    alike = [
+        name
+        for name in names
+        if (other := _family(name))
+        and (other.startswith(family) or get_close_matches(family, [other], cutoff=0.8))
+    ]
+    return next(iter(get_close_matches(model, alike, n=1, cutoff=0.0)), None)
+
+
+def _family(model: str) -> str:
+    """A name without its registry, account and tag."""
+    return model.rpartition("/")[2].partition(":")[0].lower()
 
 
 Pull = Callable[[list[str]], None]
