@@ -20,6 +20,10 @@ class HostOutput(Output):
     access: dict[str, JsonValue] | None = Field(
         description="References to its secrets and certificates, never their values."
     )
+    permanent: bool = Field(
+        default=True,
+        description="Whether it was added for good; false: a run used it, and no other command takes it by itself.",
+    )
     draining: bool = Field(description="Whether it takes nothing new.")
     window: str | None = Field(description="Hours in which it takes work; null: any time.")
     opens_at: Time | None = Field(description="When a closed window opens next.")

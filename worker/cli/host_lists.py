@@ -10,6 +10,7 @@ from worker.cli.colours import colour_of
 from worker.cli.json_output import ALL, NEWEST, print_json, say_more
 from worker.cli.render import one_line, output_console, plain_table
 from worker.cli.settings import opened, settings_for
+from worker.cli.streams import say
 from worker.domain.hosts import Health
 from worker.domain.urls import masked
 from worker.explain.situation import Server
@@ -40,7 +41,7 @@ def print_hosts(*, json_: bool) -> None:
         fold=("name", "url", "holds", "state"),
     )
     for report in reports:
-        state = _state(report)
+        state = _state(report) + ("" if report.kept else ", not added")
         table.add_row(
             report.host.name,
             masked(report.host.url),
@@ -50,6 +51,9 @@ def print_hosts(*, json_: bool) -> None:
             Text(terminal_safe(state), style=colour_of(state) or ""),
         )
     output_console().print(table)
+    if passing := next((report.host for report in reports if not report.kept), None):
+        add = f"caravan hosts add {passing.name} {masked(passing.url)}"
+        say(f"A host that is not added was used by a run alone: {add} keeps it for all commands.")
 
 
 def print_history(name: str, limit: int | None, *, json_: bool) -> None:

@@ -96,11 +96,9 @@ def say(text: str) -> None:
     """Write lines for people to standard error; on a terminal they are folded between words."""
     if sys.stderr.isatty():
         from worker.cli.plain import folded
+        from worker.cli.wrapping import columns_of
 
-        try:
-            width = os.get_terminal_size(sys.stderr.fileno()).columns or 80
-        except (OSError, ValueError):
-            width = 80
+        width = columns_of(sys.stderr)()
         text = "\n".join(folded(line, width) for line in text.split("\n"))
     sys.stderr.write(f"{text}\n")
 

@@ -365,6 +365,9 @@ def join_hosts(stack: Embedded, hosts: Sequence[Host]) -> list[HostLook]:
     for look in looks:
         keep_look(stack.database, look, stack.clock.now())
     if all(look.error is not None for look in looks):
+        with stack.database.write() as conn:  # one that an earlier run used is not there any more
+            for name in {look.host.name for look in looks} - permanent:
+                forget_passing_host(conn, name, served=True, now=stack.clock.now())
         places = "; ".join(f"{look.host.url}: {look.error}" for look in looks)
         with stack.database.read() as conn:
             near = next(

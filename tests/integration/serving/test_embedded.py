@@ -19,7 +19,7 @@ from worker.clock import Clock
 from worker.dispatch import services
 from worker.domain.batches import Batch, BatchState
 from worker.domain.hosts import Host
-from worker.errors import DatabaseUnavailable
+from worker.errors import DatabaseUnavailable, NoHost
 from worker.maintenance.runner import Runner
 from worker.serving.loop import serve_host
 from worker.settings import load_settings
@@ -29,6 +29,8 @@ from worker.stack.embedded import Embedded, embedded, join_hosts
 from worker.storage.batches import get_batch
 from worker.storage.counts import batch_progress
 from worker.storage.engine import Database, open_database
+from worker.storage.host_rows import read_hosts
+from worker.storage.hosts import add_host
 
 
 @pytest.mark.parametrize("error", [ValueError("a defect"), DatabaseUnavailable("away")])
@@ -70,6 +72,22 @@ def test_what_breaks_once_is_tried_again_and_the_work_is_done(
                 return bool(broken) and batch_progress(conn, batch.id).done == 1
 
         wait_until(done, description="the job is answered though something broke")
+
+
+def test_a_host_that_an_earlier_run_used_is_forgotten_where_it_is_not_there_any_more(
+    database_url: str, tmp_path: Path
+) -> None:
+    gone, added = Host("127.0.0.1:1", "http://127.0.0.1:1"), Host("gpu-9", "http://127.0.0.1:2")
+    with embedded(load_settings({}, home=tmp_path / "home", database_url=database_url)) as stack:
+        with stack.database.write() as conn:
+            add_host(conn, gone, now=stack.clock.now(), permanent=False)
+            add_host(conn, added, now=stack.clock.now())
+        with pytest.raises(NoHost):
+            join_hosts(stack, [gone, added])
+        with stack.database.read() as conn:
+            left = [row.host.name for row in read_hosts(conn, stack.clock.now())]
+
+    assert left == ["gpu-9"]
 
 
 def submitted(database: Database, clock: Clock, key: str, **fields: object) -> Batch:

@@ -14,9 +14,10 @@ from typer.testing import CliRunner, Result
 from simulator import HostSettings, RunningHost, demo_models, running
 from tests.servers.proxy import proxying
 from worker.cli.main import app
+from worker.domain.hosts import Host
 from worker.settings import load_settings
 from worker.storage.engine import open_database
-from worker.storage.hosts import get_host, record_resident
+from worker.storage.hosts import add_host, get_host, record_resident
 from worker.storage.runs import close_run, loaded_run, open_run
 from worker.storage.tables import hosts
 
@@ -43,6 +44,19 @@ def caravan(*arguments: str) -> Result:
 def listed() -> list[dict[str, object]]:
     found: list[dict[str, object]] = json.loads(caravan("hosts", "list", "--json").stdout)
     return found
+
+
+def test_a_host_that_only_a_run_used_is_marked_in_the_list(home: Path, host: RunningHost) -> None:
+    caravan("hosts", "add", "gpu-1", host.url)
+    with closing(open_database(load_settings({}, home=home / "home").database)) as database:
+        passing = Host("127.0.0.1:1", "http://127.0.0.1:1")
+        database.transact(lambda conn: add_host(conn, passing, now=datetime.now(UTC), permanent=False))
+
+    shown = CliRunner().invoke(app, ["hosts", "list"])
+
+    assert [(one["name"], one["permanent"]) for one in listed()] == [("127.0.0.1:1", False), ("gpu-1", True)]
+    assert [", not added" in line for line in shown.stdout.splitlines()[1:3]] == [True, False]
+    assert "caravan hosts add 127.0.0.1:1 http://127.0.0.1:1 keeps it" in shown.stderr
 
 
 def test_a_host_is_added_in_any_form_and_looked_at(host: RunningHost) -> None:

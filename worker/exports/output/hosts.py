@@ -29,6 +29,7 @@ def host_output(row: HostRow) -> HostOutput:
         models_at_once=host.models_at_once,
         memory=host.memory,
         access=None if host.access.stored is None else dict(host.access.stored),
+        permanent=row.kept,
         draining=host.draining,
         residents=sorted(row.residents),
         loading=row.intent,
