@@ -319,8 +319,7 @@ def next_steps(
         yield f"Where a prompt is too long: {room.beyond}."
     if "cut" in failures:
         yield (
-            f"Give cut answers more room: caravan retry {batch} --code cut --set num_predict={room.num_predict}, "
-            "then the same command"
+            f"Give cut answers more room: caravan retry {batch} --code cut{room.for_cut}, then the same command"
         )
     others = failures.keys() - {"cut"}
     if others and (room.fits or others != {"context_overflow"}):

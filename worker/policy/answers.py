@@ -20,6 +20,8 @@ class Room:
 
     num_predict: int = 2 * NUM_PREDICT
     """For answers that were cut."""
+    window: int | None = None
+    """For answers that filled the window that was set for them; None where no answer did."""
     num_ctx: int = ROOMY
     """For prompts of which only a part was read, or that did not fit."""
     needed: int = 0
@@ -28,6 +30,16 @@ class Room:
     """It has room in ``num_ctx``."""
     other: str | None = None
     """A model that takes it, where no window of its own model does."""
+
+    @property
+    def for_cut(self) -> str:
+        """The options of ``caravan retry`` for answers that were cut.
+
+        >>> Room(window=8192).for_cut
+        ' --set num_predict=4096 --set num_ctx=8192'
+        """
+        wider = "" if self.window is None else f" --set num_ctx={self.window}"
+        return f" --set num_predict={self.num_predict}{wider}"
 
     @property
     def larger_window(self) -> str:
@@ -88,19 +100,18 @@ def advice(counts: AnswerCounts, batch_id: int, room: Room | None = None) -> lis
     room = room or Room()
     retry = f"caravan retry {batch_id}"
     lines = []
-    if counts.cut:
-        lines.append(
-            f"{_answers(counts.cut)} cut by num_predict or a full window: "
-            f"{retry} --cut --set num_predict={room.num_predict}"
-        )
-    if counts.empty:
-        shows = f"caravan results {batch_id} --empty shows which"
-        lines.append(f"{_answers(counts.empty)} empty: {shows}, {retry} --empty asks again")
-    if counts.unfit:
+    if counts.unfit:  # first: one that was cut as well needs the larger window, and is not asked twice
         lines.append(
             f"{_answers(counts.unfit)} given to a part of the prompt: "
             f"{retry} --prompt-fit no --set num_ctx={room.num_ctx}"
         )
+    if counts.cut:
+        lines.append(
+            f"{_answers(counts.cut)} cut by num_predict or a full window: {retry} --cut{room.for_cut}"
+        )
+    if counts.empty:
+        shows = f"caravan results {batch_id} --empty shows which"
+        lines.append(f"{_answers(counts.empty)} empty: {shows}, {retry} --empty asks again")
     return lines
 
 

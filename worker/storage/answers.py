@@ -4,16 +4,19 @@ A partial index holds these answers and no others: they are counted along it, ho
 pruned are counted in ``pruned_counts``.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
-from sqlalchemy import TextClause, bindparam, text
+from sqlalchemy import Row, TextClause, bindparam, text
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts, Weights
 from worker.domain.runners import RunnerKey
 from worker.policy.answers import Room, room_for
+from worker.policy.context_window import bucket
 from worker.storage.models import ModelFacts, model_facts
 from worker.storage.tables import FLAWED, FLAWED_RESULTS
 
@@ -53,10 +56,13 @@ _MOST = 1000
 """Answers, or failures, that are looked at for the longest of them."""
 _CUT = {
     dialect: text(
-        "SELECT max(output_tokens) FROM (SELECT * FROM (SELECT output_tokens FROM "
-        f"{table} WHERE batch_id = :batch AND {FLAWED} AND cut LIMIT {_MOST}) AS cut "
-        "UNION ALL SELECT * FROM (SELECT output_tokens FROM results WHERE batch_id = :batch AND state = 'failed' "
-        f"AND error_code = 'cut' LIMIT {_MOST}) AS failed) AS found"
+        "SELECT model, runner_key, max(output_tokens) AS answer, max(prompt_tokens) AS prompt, "
+        "max(prompt_tokens + output_tokens) AS together FROM jobs JOIN ("
+        f"SELECT * FROM (SELECT job_id, prompt_tokens, output_tokens FROM {table} "
+        f"WHERE batch_id = :batch AND {FLAWED} AND cut LIMIT {_MOST}) AS cut "
+        "UNION ALL SELECT * FROM (SELECT job_id, prompt_tokens, output_tokens FROM results "
+        f"WHERE batch_id = :batch AND state = 'failed' AND error_code = 'cut' LIMIT {_MOST}) AS failed"
+        ") AS found ON jobs.id = found.job_id GROUP BY model, runner_key"
     )
     for dialect, table in FLAWED_RESULTS.items()
 }
@@ -78,22 +84,40 @@ def room_needed(conn: Connection, batch_id: int, *, job_id: int | None = None) -
     """What the batch's answers that were cut, and its prompts that did not fit, need when they are asked again. ``job_id``:
     what this one needs, whose prompt did not fit."""
     if job_id is not None:
-        cut, too_long = None, conn.execute(_ONE, {"job": job_id}).all()
+        cut, too_long = [], conn.execute(_ONE, {"job": job_id}).all()
     else:
-        cut = conn.scalar(_CUT[conn.dialect.name], {"batch": batch_id})
+        cut = list(conn.execute(_CUT[conn.dialect.name], {"batch": batch_id}))
         too_long = conn.execute(_TOO_LONG[conn.dialect.name], {"batch": batch_id}).all()
-    known = model_facts(conn) if too_long else {}
+    full = [row for row in cut if row.together and row.together >= _set_window(row.runner_key)]
+    known = model_facts(conn) if too_long or full else {}
     models = {
         row.model: facts for row in too_long if (facts := known.get(row.model)) and facts.trained_context
     }
     largest = min((facts.trained_context or 0 for facts in models.values()), default=None)
     room = room_for(
-        answer=cut or 0,
+        answer=max((row.answer or 0 for row in cut), default=0),
         prompt=max((row.tokens for row in too_long), default=0),
         tried=max((_tried(row.runner_key, largest) for row in too_long), default=0),
         trained=largest,
     )
+    if full:
+        room = replace(room, window=_wider(full, room.num_predict, known))
     return room if room.fits else replace(room, other=_larger_model(known, models, room.needed))
+
+
+def _set_window(runner_key: str) -> float:
+    """The window that somebody set for a job; infinite where Caravan chooses one, which grows with the answer."""
+    key = RunnerKey.parse(runner_key)
+    return math.inf if key.at_least else float(dict(key.options).get("num_ctx", math.inf))
+
+
+def _wider(full: Sequence[Row[Any]], num_predict: int, known: Mapping[str, ModelFacts]) -> int | None:
+    """The window in which answers have room that filled theirs; None where their models have none that is larger."""
+    trained = [
+        facts.trained_context for row in full if (facts := known.get(row.model)) and facts.trained_context
+    ]
+    window = bucket(max(row.prompt for row in full) + num_predict, trained=min(trained, default=None))
+    return window if window > max(_set_window(row.runner_key) for row in full) else None
 
 
 def _larger_model(

@@ -1,5 +1,6 @@
 """Answers that somebody should look at: how many are cut, empty or given to a part of the prompt."""
 
+import pytest
 from sqlalchemy import text
 
 from tests.integration.storage.conftest import Store, a_result, new_job
@@ -8,7 +9,7 @@ from worker.domain.attempts import Failed, Succeeded
 from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.number import number_all
-from worker.policy.answers import drifted, mixed, unproved
+from worker.policy.answers import advice, drifted, mixed, unproved
 from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts, count_statement, room_needed, weights_of
 from worker.storage.batches import finish_batches, promote_sealed
@@ -70,6 +71,30 @@ def test_an_answer_that_is_a_failure_for_being_cut_counts_with_the_failures(stor
     assert counted(store, batch) == AnswerCounts()
     with store.database.read() as conn:
         assert room_needed(conn, batch).num_predict == 16_384, "more than it had"
+
+
+@pytest.mark.parametrize(
+    ("key", "options"),
+    [
+        ("qwen3:8b num_ctx=4096", " --set num_predict=4096 --set num_ctx=8192"),
+        ("qwen3:8b num_ctx=32768", " --set num_predict=4096"),
+        ("qwen3:8b num_ctx>=4096", " --set num_predict=4096"),
+    ],
+)
+def test_an_answer_that_filled_the_window_that_was_set_needs_a_larger_one(
+    store: Store, key: str, options: str
+) -> None:
+    batch = store.submit(new_job(1, runner_key=key))
+    [job] = store.claim(runner_key=key)
+    store.finish(job, Succeeded(a_result(cut=True, prompt_tokens=3000, output_tokens=1096)))
+
+    with store.database.read() as conn:
+        room = room_needed(conn, batch)
+        lines = advice(AnswerCounts(cut=2, unfit=1), batch, room)
+    assert room.for_cut == options
+    assert ["--prompt-fit no" in lines[0], lines[1].endswith(f"--cut{options}")] == [True, True], (
+        "in this order, which asks each answer once"
+    )
 
 
 def shown(store: Store, query: str) -> list[tuple[object, ...]]:
