@@ -45,7 +45,7 @@ IMAGES: Mapping[str, str] = {
 }
 DPI = 150
 MODULES: Mapping[str, tuple[str, ...]] = {
-    **{OFFICE[ending]: ("kreuzberg",) for ending in (".odt", ".msg")},
+    OFFICE[".msg"]: ("kreuzberg",),
     **dict.fromkeys(WORKBOOKS, ("python_calamine",)),
     **dict.fromkeys((HTML, XHTML, MAIL, OFFICE[".epub"]), ("selectolax", "webencodings")),
     PDF: ("pypdfium2",),

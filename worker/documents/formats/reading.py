@@ -72,6 +72,10 @@ def _reader(media_type: str) -> Callable[[bytes, str | None], Content]:
         from worker.documents.formats.pptx import read_pptx
 
         return lambda data, encoding: read_pptx(data)
+    if media_type == kinds.OFFICE[".odt"]:
+        from worker.documents.formats.odt import read_odt
+
+        return lambda data, encoding: read_odt(data)
     if media_type == kinds.OFFICE[".odp"]:
         from worker.documents.formats.odp import read_odp
 
