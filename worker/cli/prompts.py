@@ -71,8 +71,7 @@ def show_prompts(rows: RowFile, submission: Submission, count: int) -> int:
             break
         show_prompt(f"line {job.seq}: {job.custom_id}", job.request.get("system"), job.prompt)
         shown += 1
-    if intake.problems:
-        raise intake.refusal
+    intake.problems.check()
     detected = [read_as(lines.encoding)] if lines.encoding else []
     for remark in (*detected, *lines.remarks, *intake.notes.first, *intake.remarks()):
         say(remark)

@@ -9,7 +9,7 @@ from api_schemas.job_line import FIELDS
 from api_schemas.python_values import job_fields, json_text, plain_value
 from api_schemas.shapes import shape_of
 from worker.documents.job_lines import job_values
-from worker.door.intake import MOST_PROBLEMS
+from worker.door.problems import MOST_PROBLEMS
 from worker.errors import InputRefused, Problem
 from worker.kinds.registry import shapes
 from worker.records import record

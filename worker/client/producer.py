@@ -268,7 +268,7 @@ def _problems(path: Path, submission: Submission, bad: Mapping[int, Problem]) ->
     intake = Intake(submission)
     for _ in intake.read(_with(open_input(path, submission), bad)):
         pass
-    return intake.refusal
+    return intake.problems.refusal
 
 
 def _with(lines: Iterable[InputLine], bad: Mapping[int, Problem]) -> Iterator[InputLine]:

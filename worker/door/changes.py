@@ -81,14 +81,13 @@ def compare(
                 running += stored.state is JobState.RUNNING
     if check_models is not None and not intake.problems:
         for problem in check_models(intake.models):
-            intake.refuse(problem)
+            intake.problems.add(problem)
     if not intake.problems:
         for problem in missing_parents(database, batch.id, intake):
-            intake.refuse(problem)
+            intake.problems.add(problem)
     if not intake.accepted and not intake.problems:
-        intake.refuse(Problem(0, "", "empty", "the input holds no job"))
-    if intake.problems:
-        raise intake.refusal
+        intake.problems.add(Problem(0, "", "empty", "the input holds no job"))
+    intake.problems.check()
     with database.read() as conn:
         there_now = batch.jobs - sum(pruned_by_state(conn, batch.id).values())
     gone = max(0, there_now - kept - changed)

@@ -108,8 +108,8 @@ def apply_to_rows(
             urgent.setdefault(job.priority, set()).add(stored.id)
             if job.reuse:
                 reusing.append(stored.id)
-    if reader.problems and submission.on_bad_line == "refuse":
-        raise reader.refusal
+    if submission.on_bad_line == "refuse":
+        reader.problems.check()
     if priority:
         for urgency, ids in urgent.items():
             prioritise_jobs(database, Selection(batch.id, frozenset(ids)), urgency, clock=clock)

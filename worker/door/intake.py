@@ -1,6 +1,5 @@
 """From lines to jobs: each validated, and what is wrong with the others kept, bounded however bad the input is."""
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
@@ -18,9 +17,10 @@ from worker.door.notes import Notes
 from worker.door.observer import SILENT, Observer
 from worker.door.places import Places
 from worker.door.preview import Preview
+from worker.door.problems import Problems
 from worker.door.rows import InputLine
 from worker.door.terms import EXPECTED_ANSWER, ModelTerms, SharedTerms, Terms
-from worker.errors import MOST_ALIKE, InputRefused, Mistake, Problem
+from worker.errors import Problem
 from worker.kinds.registry import shapes
 from worker.policy.context_window import bucket, estimate_tokens
 from worker.policy.prefix import SAMPLE, Prefixes, common_start
@@ -28,7 +28,6 @@ from worker.records import record
 from worker.storage.ids import MOST_JOBS
 from worker.storage.models import ModelFacts
 
-MOST_PROBLEMS = 20
 MOST_ATTEMPTS = 3
 """Of a job whose submission does not say."""
 
@@ -77,9 +76,7 @@ class Intake:
         """The jobs that wait for others."""
         self.models: dict[str, int] = {}
         """Each model, and the first line that asks it; 0 where it was named for all of them."""
-        self.problems: list[Problem] = []
-        self.more_problems = 0
-        self.alike: Counter[Mistake] = Counter()
+        self.problems = Problems()
         self.accepted = 0
         self.expiring = 0
         """Jobs that are not asked any more after their deadline."""
@@ -92,21 +89,6 @@ class Intake:
         """A row is asked of the model that was named for those that name none."""
         self._unable: set[tuple[str, str]] = set()
         """Models with what they cannot do, which is said once."""
-
-    def refuse(self, problem: Problem) -> None:
-        """Something is wrong with the input as a whole, or a line of it where none may be left out."""
-        alike = sum(other.mistake == problem.mistake for other in self.problems)
-        if alike < MOST_ALIKE and len(self.problems) < MOST_PROBLEMS:
-            self.problems.append(problem)
-            return
-        self.more_problems += 1
-        if alike:
-            self.alike[problem.mistake] += 1
-
-    @property
-    def refusal(self) -> InputRefused:
-        """What is wrong with the input, to be raised."""
-        return InputRefused(self.problems, more_problems=self.more_problems, alike=self.alike)
 
     def remarks(self) -> tuple[str, ...]:
         """What is to be said of the input as a whole, once it was read."""
@@ -131,10 +113,10 @@ class Intake:
             message = "the input holds no job: expected one JSON object a line"
             if self.rejected:
                 message = f"none of the {count_of(self.rejected, 'line')} is a job{self._reason()}"
-            self.refuse(Problem(0, "", "empty", message))
+            self.problems.add(Problem(0, "", "empty", message))
         elif self._defaults.expires and not self.expiring:
             message = "--expire (expires) has no effect: no job has a deadline; give --by TIME, or rows with a deadline"
-            self.refuse(Problem(0, "--expire", "cannot_apply", message))
+            self.problems.add(Problem(0, "--expire", "cannot_apply", message))
 
     def _reason(self) -> str:
         """What is wrong with the first line that was left out."""
@@ -178,7 +160,7 @@ class Intake:
                 continue
             if line.line > most:
                 message = f"a batch takes at most {most:,} lines; split the input"
-                self.refuse(Problem(line.line, "", "too_large", message))
+                self.problems.add(Problem(line.line, "", "too_large", message))
                 return
             parsed = self._parsed(line)
             if parsed is None:
@@ -276,7 +258,7 @@ class Intake:
     def _wrong(self, line: InputLine, problems: list[Problem]) -> None:
         if not self._skips:
             for problem in problems:
-                self.refuse(problem)
+                self.problems.add(problem)
             return
         self.rejected += 1
         problem = replace(problems[0], message="; ".join(problem.message for problem in problems))

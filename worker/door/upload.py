@@ -103,14 +103,14 @@ def upload(
             _refuse(database, batch, intake, clock, keep=keeps_refused)
             raise
         for problem in missing:
-            intake.refuse(problem)
+            intake.problems.add(problem)
     if not intake.problems:
         for problem in link_jobs_of(database, batch.id, intake):
-            intake.refuse(problem)
+            intake.problems.add(problem)
     if intake.problems:
-        intake.problems.sort(key=lambda problem: problem.line)
+        intake.problems.first.sort(key=lambda problem: problem.line)
         _refuse(database, batch, intake, clock, keep=keeps_refused)
-        raise intake.refusal
+        raise intake.problems.refusal
     mark_parents(database, batch.id)
 
     def seal(conn: Connection) -> Batch:
@@ -127,8 +127,10 @@ def upload(
 def _refuse(database: Database, batch: Batch, intake: Intake, clock: Clock, *, keep: bool) -> None:
     """Nothing of the batch can run any more, and its stored lines are deleted. ``keep``: the batch itself stays, and the
     service deletes what is left after ``DROPPING``."""
-    operation = database.transact(lambda conn: refuse_batch(conn, batch.id, intake.problems, now=clock.now()))
-    emit("batch.refused", batch=batch.id, problems=len(intake.problems) + intake.more_problems)
+    operation = database.transact(
+        lambda conn: refuse_batch(conn, batch.id, intake.problems.first, now=clock.now())
+    )
+    emit("batch.refused", batch=batch.id, problems=len(intake.problems.first) + intake.problems.more)
     with suppress(DatabaseFailure):  # the service continues it; what is wrong with the input is known
         if operation is not None:
             run_operation(database, operation.id, clock=clock, most_seconds=DROPPING if keep else None)

@@ -121,8 +121,7 @@ def tally(
         if len(prompts) < SAMPLE:
             prompts.append(job.prompt)
     intake.check_whole()
-    if intake.problems:
-        raise intake.refusal
+    intake.problems.check()
     by_key: Counter[str] = Counter()
     for (key, _), n in jobs.items():
         by_key[key] += n

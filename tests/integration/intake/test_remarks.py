@@ -94,6 +94,6 @@ def test_an_input_of_which_no_line_is_a_job_is_refused_with_the_first_reason(tmp
     intake = Intake(submission)
     assert not list(intake.read(open_input(path, submission)))
     intake.check_whole()
-    assert intake.problems[0].message.startswith(
+    assert intake.problems.first[0].message.startswith(
         "none of the 2 lines is a job; line 1: expected one JSON object a line, got a list"
     )

@@ -12,7 +12,7 @@ from api_schemas.options import MOST_STOPS
 from worker.documents import encodings, packed, parquet, row, sandbox, templates
 from worker.documents.formats.limits import MOST_TEXT
 from worker.documents.formats.rows import MOST_ROW
-from worker.door import intake
+from worker.door import problems
 from worker.exports import input_kinds
 from worker.ollama.limits import MOST_MODELS
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
@@ -133,7 +133,7 @@ def limits() -> list[Limit]:
             "the line is refused by its number (`invalid_json`)",
         ),
         Limit("problems reported for one line", f"{MOST_PROBLEMS}", FIXED, "the first ones are reported"),
-        Limit("problems reported for one input", f"{intake.MOST_PROBLEMS}", FIXED, "the rest is counted"),
+        Limit("problems reported for one input", f"{problems.MOST_PROBLEMS}", FIXED, "the rest is counted"),
         Limit("jobs of a batch", f"{MOST_JOBS:,}", "split the input", FILE),
         Limit(
             "jobs of one Celery message",

@@ -13,7 +13,7 @@ def said_of(lines: list[dict[str, object]]) -> list[str]:
     intake = Intake(Submission())
     for _ in intake.read([json.dumps(line).encode() for line in lines]):
         pass
-    return list(explain(intake.refusal))
+    return list(explain(intake.problems.refusal))
 
 
 def test_lines_that_lack_the_same_are_counted_and_the_first_are_named() -> None:

@@ -24,7 +24,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 intake = Intake(Submission(models=("m",)))
 rows = open_rows(Path(sys.argv[1]))
 jobs = list(intake.read(row.raw for row in rows))
-print(len(jobs), [str(problem) for problem in intake.problems])
+print(len(jobs), [str(problem) for problem in intake.problems.first])
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 

@@ -80,7 +80,7 @@ def test_what_no_host_tells_of_a_model_is_refused_once_with_one_that_can(
 ) -> None:
     lines = (json.dumps(job) + "\n") * 3
 
-    (problem,) = read(tmp_path, "a.jsonl", lines).problems
+    (problem,) = read(tmp_path, "a.jsonl", lines).problems.first
 
     assert (problem.line, problem.field, problem.code) == (1, field, "unsupported")
     assert problem.message.startswith(f"{PLAIN} {words}, as its hosts say")
@@ -99,4 +99,4 @@ def test_an_option_that_no_host_tells_of_a_model_is_named_as_the_option(tmp_path
 def test_lines_that_ask_too_much_are_left_out_one_by_one_where_bad_lines_are(tmp_path: Path) -> None:
     lines = '{"prompt": "a", "think": true}\n{"prompt": "b"}\n{"prompt": "c", "think": true}\n'
     intake = read(tmp_path, "a.jsonl", lines, on_bad_line="skip")
-    assert (intake.rejected, intake.accepted, intake.problems) == (2, 1, [])
+    assert (intake.rejected, intake.accepted, intake.problems.first) == (2, 1, [])
