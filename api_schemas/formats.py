@@ -197,11 +197,11 @@ def _patterns(schema: Any) -> Iterator[str]:
     if isinstance(pattern, str) and schema.get("type") in (None, "string"):
         yield pattern
     for name in _OF_SCHEMAS:
-        for one in schema.get(name) or ():
-            yield from _patterns(one)
+        for part in schema.get(name) or ():
+            yield from _patterns(part)
     for name in _BY_NAME:
-        for one in (schema.get(name) or {}).values():
-            yield from _patterns(one)
+        for part in (schema.get(name) or {}).values():
+            yield from _patterns(part)
     for name in _A_SCHEMA:
         yield from _patterns(schema.get(name))
 

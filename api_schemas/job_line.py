@@ -62,9 +62,9 @@ def _after(value: object) -> object:
     if not many or len(many) > MOST_PARENTS:
         message = f"{expected}, at most {MOST_PARENTS:,}" if many else expected
         raise PydanticCustomError("after", "{problem}", {"problem": message})
-    for one in many:
-        number = isinstance(one, int) and not isinstance(one, bool) and 0 < one < 2**63
-        name = isinstance(one, str) and bool(one.strip()) and len(one) <= LONGEST_ID
+    for entry in many:
+        number = isinstance(entry, int) and not isinstance(entry, bool) and 0 < entry < 2**63
+        name = isinstance(entry, str) and bool(entry.strip()) and len(entry) <= LONGEST_ID
         if not number and not name:
             raise PydanticCustomError("after", "{problem}", {"problem": expected})
     return value

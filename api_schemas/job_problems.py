@@ -231,7 +231,7 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     'num_ctx'
     """
     plain = name[:60].lower().replace("-", "_").strip()
-    squeezed = {one.replace("_", ""): one for one in names}
+    squeezed = {candidate.replace("_", ""): candidate for candidate in names}
     if plain.replace("_", "") in squeezed:
         return squeezed[plain.replace("_", "")]
     close = difflib.get_close_matches(plain, names, n=1, cutoff=0.7)

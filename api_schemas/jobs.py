@@ -229,7 +229,7 @@ def _finish(
     request = without_null(fields, names.request)
     for name in names.models:
         if name in request:
-            request[name] = [one.model_dump(exclude_none=True) for one in request[name]]
+            request[name] = [entry.model_dump(exclude_none=True) for entry in request[name]]
     if "options" in request:
         options = explicit_options(request["options"])
         if options:
@@ -282,7 +282,7 @@ def overridden(
 ) -> ParsedLine:
     """``parsed`` with everything that ``by`` says in place of what the line said; options one by one."""
     request = dict(parsed.request)
-    shape = next(one for one in shapes if one.kind == parsed.kind)
+    shape = next(candidate for candidate in shapes if candidate.kind == parsed.kind)
     for name in shape.defaults:
         value = getattr(by, name)
         if value is not None and _takes(request, name):
@@ -331,7 +331,7 @@ def _read_carefully(
         return [value]
     shape = shape_of(value, shapes)
     if shape is None:
-        kinds = ", ".join(one.kind for one in shapes)
+        kinds = ", ".join(candidate.kind for candidate in shapes)
         return [LineProblem(line, "kind", "invalid_value", f"kind: expected one of {kinds}")]
     foreign = unsupported_format(value, line) if shape is shapes[0] else None
     if foreign:

@@ -28,7 +28,9 @@ def chain_problems(
 ) -> list[LineProblem]:
     """What contradicts itself of a job that follows another."""
     if not after:
-        name = next(one for one in ("carry", "after_failed", "combine") if fields.get(one) is not None)
+        name = next(
+            option for option in ("carry", "after_failed", "combine") if fields.get(option) is not None
+        )
         return [LineProblem(line, name, "conflict", f"{name}: means nothing without after")]
     if (fields["custom_id"] or f"line-{line}") in after:
         return [LineProblem(line, "after", "conflict", "after: a job cannot wait for itself")]

@@ -260,7 +260,7 @@ def read_submission(fields: Mapping[str, Any]) -> Submission | list[LineProblem]
     try:
         return Submission.model_validate(dict(fields))
     except ValidationError as error:
-        return [_problem(one) for one in error.errors(include_url=False)][:20]
+        return [_problem(detail) for detail in error.errors(include_url=False)][:20]
 
 
 def _problem(error: Any) -> LineProblem:

@@ -91,7 +91,7 @@ def read_message(arguments: Mapping[str, Any]) -> SubmitMessage | list[LineProbl
     try:
         return SubmitMessage.model_validate(dict(arguments))
     except ValidationError as error:
-        return [_problem(one) for one in error.errors(include_url=False)][:20]
+        return [_problem(detail) for detail in error.errors(include_url=False)][:20]
 
 
 def _problem(error: Any) -> LineProblem:

@@ -328,7 +328,9 @@ def _do(
         if act.wakes:
             wake(settings, database, clock)
         with database.read() as conn:
-            paused = [one for one in changed.batches if get_batch(conn, one).state is BatchState.PAUSED]
+            paused = [
+                number for number in changed.batches if get_batch(conn, number).state is BatchState.PAUSED
+            ]
         served = not act.wakes or is_served(settings, database, clock)
     text = f"{where}: " if where else ""
     nothing_left = act.unchanged and not (changed.jobs or changed.remaining)

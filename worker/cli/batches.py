@@ -68,7 +68,7 @@ def status(
             states = frozenset(state) if state else None
             shown = limit or (ALL if json_ else MOST_LINES)
             listed = list_batches(conn, shown + 1, states=states)
-            progresses = [batch_progress(conn, one.id) for one in listed[:shown]]
+            progresses = [batch_progress(conn, entry.id) for entry in listed[:shown]]
             flawed = (
                 [] if json_ else [answer_counts(conn, listed_batch.id) for listed_batch in listed[:shown]]
             )
@@ -100,7 +100,7 @@ def status(
             BatchStatusOutput(
                 **dict(batch_output(progress)),
                 answers=AnswerCountsOutput(**asdict(flaws)),
-                weights=[WeightsOutput(**asdict(one)) for one in weights],
+                weights=[WeightsOutput(**asdict(entry)) for entry in weights],
                 problems=rejects,
                 failures=[FailureOutput(**failure) for failure in failures],
                 window=None

@@ -201,8 +201,13 @@ def _keep_refused(prepared: "Prepared", output: Path | None, outputs: "Outputs |
     if outputs is not None:
         outputs.check(path)
     with replacing(path) as out:
-        for one in prepared.refused:
-            plain = {"path": one.path, "code": one.code, "message": one.message, "pages": list(one.pages)}
+        for refusal in prepared.refused:
+            plain = {
+                "path": refusal.path,
+                "code": refusal.code,
+                "message": refusal.message,
+                "pages": list(refusal.pages),
+            }
             out.write(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
     if outputs is not None:
         outputs.remember(path)
@@ -226,8 +231,8 @@ def _say(console: "Console", prepared: "Prepared", rejects: Path | None) -> None
         console.print(text, style="yellow", markup=False, highlight=False)
     for remark in prepared.remarks:
         console.print(remark, style="yellow", highlight=False)
-    for one in prepared.refused[:10]:
-        console.print(f"left out: {one} ({one.code})", style="yellow")
+    for refusal in prepared.refused[:10]:
+        console.print(f"left out: {refusal} ({refusal.code})", style="yellow")
     if prepared.refused:
         console.print(
             f"{len(prepared.refused):,} left out; they are in {rejects}",

@@ -30,14 +30,16 @@ def models_named(submission: "Submission", models: "Callable[[], Collection[str]
     try:
         yield
     except InputRefused as error:
-        lacking = [one for one in error.problems if (one.field, one.code) == ("model", "missing")]
+        lacking = [
+            problem for problem in error.problems if (problem.field, problem.code) == ("model", "missing")
+        ]
         if submission.models or not lacking:
             raise
         have = ", ".join(sorted(models()))
         hint = Problem(
             0, "--model", "missing", f"give --model; your hosts have {have}" if have else "give --model MODEL"
         )
-        others = [one for one in error.problems if one not in lacking]
+        others = [problem for problem in error.problems if problem not in lacking]
         if others:
             raise InputRefused(
                 [*error.problems, hint], more_problems=error.more_problems, alike=error.alike

@@ -57,7 +57,7 @@ def _cell(value: object) -> str:
         case None | "" | []:
             return "–"
         case list():
-            return ", ".join(str(one) for one in value)
+            return ", ".join(str(item) for item in value)
         case _:
             return str(value)
 

@@ -72,7 +72,7 @@ def prune(
         clock = database.clock()
         if batch:
             with database.read() as conn:
-                ids = sorted({find_batch(conn, one).id for one in batch})
+                ids = sorted({find_batch(conn, reference).id for reference in batch})
             due = named_batches(database, ids)
         else:
             due = due_batches(database, clock=clock, default=settings.keep, older_than=age)
@@ -180,7 +180,7 @@ def _named(database: "Database", named: list[str] | None) -> "list[Batch]":
     with database.read() as conn:
         if not named:
             return list_batches(conn, EVERY_BATCH)
-        batches = {batch.id: batch for batch in (find_batch(conn, one) for one in named)}
+        batches = {batch.id: batch for batch in (find_batch(conn, reference) for reference in named)}
     return [batches[batch] for batch in sorted(batches)]
 
 
@@ -199,8 +199,10 @@ def _batches(n: int) -> str:
 
 
 def _list(due: Any) -> None:
-    for one in due[:MOST_LINES]:
-        typer.echo(f"  batch {one.batch_id} ({one.name}), ended {one.ended_at.astimezone():%Y-%m-%d %H:%M}")
+    for batch in due[:MOST_LINES]:
+        typer.echo(
+            f"  batch {batch.batch_id} ({batch.name}), ended {batch.ended_at.astimezone():%Y-%m-%d %H:%M}"
+        )
     if len(due) > MOST_LINES:
         typer.echo(f"  … and {len(due) - MOST_LINES:,} more")
 

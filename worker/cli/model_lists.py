@@ -52,7 +52,7 @@ def _print_models(models: Sequence[FleetModel], on_hosts: int) -> None:
     for entry in models:
         for number, (digest, known) in enumerate(_by_digest(entry)):
             first = known[0]
-            names = [f"{one.host}{' (loaded)' if one.host in entry.loaded else ''}" for one in known]
+            names = [f"{copy.host}{' (loaded)' if copy.host in entry.loaded else ''}" for copy in known]
             everywhere = len(known) == on_hosts > 3 and not entry.loaded
             short = f"{digest.removeprefix('sha256:')[:12] or '–'}{' !' if entry.drifts else ''}"
             table.add_row(
@@ -68,7 +68,7 @@ def _print_models(models: Sequence[FleetModel], on_hosts: int) -> None:
     for entry in models:
         if entry.drifts:
             places = "; ".join(
-                f"{digest.removeprefix('sha256:')[:12]} on {', '.join(one.host for one in known)}"
+                f"{digest.removeprefix('sha256:')[:12]} on {', '.join(copy.host for copy in known)}"
                 for digest, known in _by_digest(entry)
             )
             say(
@@ -98,7 +98,7 @@ def print_model(model: str, on_hosts: list[str] | None, *, json_: bool) -> None:
         (entry,) = [fleet_model for fleet_model in fleet_models(conn, rows) if fleet_model.name == name]
     details, place = _ask_one(
         [row.host for row in rows if row.name in having],
-        lambda one: OllamaHost.of(one, deadlines=settings.deadlines),
+        lambda host: OllamaHost.of(host, deadlines=settings.deadlines),
         name,
     )
     if json_:
@@ -155,12 +155,12 @@ def print_operations(operation: int | None, limit: int | None, *, json_: bool) -
     if json_:
         from worker.exports.output.models import model_operation_output
 
-        print_json([model_operation_output(one) for one in operations])
+        print_json([model_operation_output(entry) for entry in operations])
         return
     if not operations:
         typer.echo("nothing was done with models yet")
-    for one in operations:
-        for line in operation_lines(one, rows):
+    for entry in operations:
+        for line in operation_lines(entry, rows):
             typer.echo(line)
 
 

@@ -157,7 +157,7 @@ def remarks(report: "Report", price: float | None) -> list[str]:
         lines.append(
             f"no watts told for {', '.join(report.figures.unknown_power)}: caravan hosts set {first} --watts N"
         )
-    lines += [schedule_remark(one) for one in report.schedule_lines]
+    lines += [schedule_remark(schedule) for schedule in report.schedule_lines]
     return lines
 
 

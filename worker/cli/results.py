@@ -164,7 +164,7 @@ def _results(options: dict[str, Any]) -> None:
     from worker.exports.files import ResultWriter
 
     batch, output, as_ = options["batch"], options["output"], options["as_"]
-    snapshots = [one for one in (options["to_sqlite"], options["to_duckdb"]) if one is not None]
+    snapshots = [target for target in (options["to_sqlite"], options["to_duckdb"]) if target is not None]
     to_file = output is not None and str(output) != "-"
     follow = options["follow"] or options["after"] is not None
     as_they_came = follow or (
@@ -279,8 +279,8 @@ def _snapshot(batch: str | None, to_sqlite: Path | None, to_duckdb: Path | None,
 def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
 
     now = database.clock().now()
-    metadata = dict(parse_pair(one) for one in options["where"] or ())
-    models = frozenset(normalise_model(one) for one in options["model"] or ())
+    metadata = dict(parse_pair(text) for text in options["where"] or ())
+    models = frozenset(normalise_model(text) for text in options["model"] or ())
     if metadata or models:
         with database.read() as conn:
             batch = None if options["batch"] is None else find_batch(conn, options["batch"]).id
@@ -310,7 +310,7 @@ def _matching(database: "Database", chosen: "Selection", options: dict[str, Any]
 
 
 def _names(lists: list[str] | None) -> list[str]:
-    return [name.strip() for one in lists or () for name in one.split(",") if name.strip()]
+    return [name.strip() for text in lists or () for name in text.split(",") if name.strip()]
 
 
 def _known_more(more: list[str]) -> None:

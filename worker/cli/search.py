@@ -59,7 +59,7 @@ def search(
             database,
             " ".join(map(quoted_phrase, words)),
             batch_id=batch_id,
-            models=[normalise_model(one) for one in model or ()],
+            models=[normalise_model(name) for name in model or ()],
             fields=fields,
             limit=limit,
         )

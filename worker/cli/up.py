@@ -44,12 +44,12 @@ def up(
             say_unreachable(
                 console,
                 [
-                    register(stack.database, one, open_host=stack.open_host, clock=stack.clock)
-                    for one in select_hosts(stack.database, host, slots)
+                    register(stack.database, entry, open_host=stack.open_host, clock=stack.clock)
+                    for entry in select_hosts(stack.database, host, slots)
                 ],
             )
         hosts = permanent_hosts(stack.database)
-        names = ", ".join(one.name for one in hosts)
+        names = ", ".join(entry.name for entry in hosts)
         console.print(
             f"caravan up: serving {names or 'no host yet (caravan hosts add NAME URL)'}; "
             f"home {settings.home}. Ctrl-C stops: running calls may end.",

@@ -200,7 +200,7 @@ def _weights(modelfile: object) -> str | None:
             or (words[0].upper() == "PARAMETER" and words[1].lower() in _LOAD_TIME)
         )
     )
-    if not any(one.upper().startswith("FROM ") for one in digests):
+    if not any(digest.upper().startswith("FROM ") for digest in digests):
         return None
     return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 

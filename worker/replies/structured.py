@@ -99,9 +99,9 @@ def _storable(value: Any, depth: int) -> Any:
         case str():
             return _UNSTORABLE.sub("\ufffd", value)
         case dict():
-            return {_UNSTORABLE.sub("\ufffd", key): _storable(one, depth + 1) for key, one in value.items()}
+            return {_UNSTORABLE.sub("\ufffd", key): _storable(item, depth + 1) for key, item in value.items()}
         case list():
-            return [_storable(one, depth + 1) for one in value]
+            return [_storable(item, depth + 1) for item in value]
         case _:
             return value
 

@@ -143,9 +143,9 @@ def _plain(value: Any) -> Any:
         case datetime() | date():
             return value.isoformat()
         case dict():
-            return {str(key): _plain(one) for key, one in value.items()}
+            return {str(key): _plain(item) for key, item in value.items()}
         case list():
-            return [_plain(one) for one in value]
+            return [_plain(item) for item in value]
         case _:
             return value
 

@@ -100,7 +100,7 @@ def _here(
     say_unreachable(console, place.looks)
     problems = models_checked(place, console)(dict.fromkeys(schedule.spec.models, 0))
     if problems:
-        raise InputRefused([replace(one, field="--model") for one in problems])
+        raise InputRefused([replace(problem, field="--model") for problem in problems])
     firing = _own_firing(database, schedule, clock, console)
     reading = reading_of(stack.settings.home, commands=stack.settings.means.commands)
     fire(database, firing.id, clock=clock, reading=reading, max_attempts=stack.settings.max_attempts)

@@ -78,7 +78,7 @@ def _settle(conn: Connection, parents: Sequence[int], now: datetime) -> Settled:
     open_still = {row.parent_id for row in waiting if row.job_id not in held}
     for ids in slices([parent for parent in parents if parent not in open_still]):
         conn.execute(update(jobs).where(jobs.c.id.in_(ids)).values(followed=False))
-    return Settled(*(len(by_verdict[one]) for one in (Verdict.PROMOTE, Verdict.FAIL, Verdict.CANCEL)))
+    return Settled(*(len(by_verdict[verdict]) for verdict in (Verdict.PROMOTE, Verdict.FAIL, Verdict.CANCEL)))
 
 
 def _waiting(conn: Connection, parents: Sequence[int]) -> Sequence[Any]:
