@@ -142,6 +142,6 @@ def test_the_command_names_what_is_broken_and_ends_with_1(
 
     assert told.exit_code == as_json.exit_code == 1
     assert "a job that succeeded or failed has its result" in told.output
-    assert "broken 1 times" in told.output
+    assert "broken 1 time" in told.output
     assert f"job {2**24 + 1}" in told.output
     assert {one["name"] for one in json.loads(as_json.stdout) if one["broken"]} == {"answered", "leases"}
