@@ -208,17 +208,7 @@ def list_jobs(
     if answers:
         query = query.where(*answer_terms(answers))
     return [
-        JobLine(
-            row.id,
-            row.batch_id,
-            row.custom_id,
-            row.model,
-            JobState(row.state),
-            row.host,
-            row.tries,
-            row.code,
-            row.message,
-        )
+        from_row(JobLine, row, job_id=row.id, state=JobState(row.state), attempts=row.tries)
         for row in conn.execute(query)
     ]
 
@@ -295,15 +285,8 @@ class DiskModel:
 
 def list_models(conn: Connection) -> list[DiskModel]:
     """What each host was last seen to have, by model and host."""
-    m = host_models.c
-    query = select(
-        *(m.host, m.name, m.size, m.thinking, m.trained_context, m.digest),
-        *(m.quantization, m.parameters, m.capabilities),
-    )
     models = [
-        DiskModel(
-            **{**row, "capabilities": None if row["capabilities"] is None else tuple(row["capabilities"])}
-        )
-        for row in conn.execute(query).mappings()
+        from_row(DiskModel, row, capabilities=None if row.capabilities is None else tuple(row.capabilities))
+        for row in conn.execute(select(host_models))
     ]
     return sorted(models, key=lambda model: (model.name, model.host))

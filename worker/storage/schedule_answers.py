@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import and_, bindparam, delete, func, insert, literal, or_, select, text, tuple_, update
 from sqlalchemy.engine import Connection
 
-from worker.records import record
+from worker.records import from_row, record
 from worker.storage.picking import in_batch
 from worker.storage.schedule_documents import Key, failing_since
 from worker.storage.tables import jobs, payloads, results
@@ -232,20 +232,13 @@ def list_answers(conn: Connection, schedule_id: int, *, after: Key | None = None
     if after is not None:
         query = query.where(tuple_(a.custom_id, a.model) > tuple_(*(literal(part) for part in after)))
     for row in conn.execute(query):
-        yield Answered(
-            row.job_id,
-            row.custom_id,
-            row.path,
-            row.model,
-            row.answer,
-            row.reasoning,
-            row.parsed,
-            row.metadata or {},
-            (row.metadata or {}).get("sha256") or row.sha256,
-            row.answered_at,
-            row.prompt_tokens,
-            row.output_tokens,
-            bool(row.cut),
-            bool(row.empty),
-            row.prompt_fit,
+        metadata = row.metadata or {}
+        yield from_row(
+            Answered,
+            row,
+            metadata=metadata,
+            sha256=metadata.get("sha256") or row.sha256,
+            finished_at=row.answered_at,
+            cut=bool(row.cut),
+            empty=bool(row.empty),
         )
