@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
@@ -225,3 +226,13 @@ def shell() -> Callable[..., Any]:
     from tests.shell import run
 
     return run
+
+
+@pytest.fixture
+def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The zone of this machine, whatever it is."""
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()

@@ -1,7 +1,7 @@
 """A quote in words: when it is done, on which hosts, and whether that is in time."""
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 from typing import Any
 
 from worker.cli.render import Console, duration, one_line, output_console, plain_table, span_between
@@ -51,17 +51,15 @@ def _table(quoted: Quoted) -> Any:
     return table
 
 
-def summary(
-    quoted: Quoted, deadline: datetime | None, *, sampling: str | None = None, zone: tzinfo | None = None
-) -> Iterator[str]:
+def summary(quoted: Quoted, deadline: datetime | None, *, sampling: str | None = None) -> Iterator[str]:
     """When it is done, whether that is in time, how sure that is, and what would make it shorter."""
     if quoted.quote.unplaced:
         names = _models(quoted.quote.unplaced)
         yield f"Never: no host has, or can hold, {names}; caravan models says which host has what"
     if quoted.jobs and len(quoted.quote.unplaced) < _keys_needed(quoted):
-        yield f"Expected {expected(quoted, zone=zone)}"
+        yield f"Expected {expected(quoted)}"
     if deadline is not None:
-        yield whether_in_time(quoted, deadline, zone=zone)
+        yield whether_in_time(quoted, deadline)
     if quoted.guessed:
         names = _models(quoted.guessed)
         hint = f"; {sampling} runs ten of the jobs to know better" if sampling else ""
@@ -74,9 +72,9 @@ def _keys_needed(quoted: Quoted) -> int:
     return len(quoted.quote.unplaced) + (1 if quoted.hosts and quoted.quote.expected else 0)
 
 
-def expected(quoted: Quoted, *, zone: tzinfo | None = None) -> str:
+def expected(quoted: Quoted) -> str:
     """``at 03:10:00, in 2 h 4 min (1.7–2.9 h)``"""
-    at = moment(quoted.expected, quoted.at, zone)
+    at = moment(quoted.expected, quoted.at)
     low, seconds, high = (
         (there - quoted.at).total_seconds() for there in (quoted.low, quoted.expected, quoted.high)
     )
@@ -85,9 +83,9 @@ def expected(quoted: Quoted, *, zone: tzinfo | None = None) -> str:
     return f"at {at}, in {duration(seconds)}{f' ({between})' if '–' in between else ''}{window}"
 
 
-def whether_in_time(quoted: Quoted, deadline: datetime, *, zone: tzinfo | None = None) -> str:
+def whether_in_time(quoted: Quoted, deadline: datetime) -> str:
     """One sentence about a deadline."""
-    by = moment(deadline, quoted.at, zone)
+    by = moment(deadline, quoted.at)
     left = (deadline - quoted.expected).total_seconds()
     if quoted.quote.unplaced:
         return f"Not in time for {by}: some of it cannot be done at all"

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from worker.clock import Clock
 from worker.domain.batches import BatchProgress, BatchState
@@ -62,7 +62,6 @@ def explain(
     reference: str,
     *,
     clock: Clock,
-    zone: tzinfo | None = None,
     server: Server = Server.WORKERS,
     loaded: Callable[[], Mapping[str, Sequence[LoadedModel]]] | None = None,
 ) -> Explained:
@@ -76,9 +75,9 @@ def explain(
     with database.read() as conn:
         job = _find_job(conn, reference)
         if job is None:
-            explained, situation = _explain_batch(conn, reference, now, zone=zone, server=server)
+            explained, situation = _explain_batch(conn, reference, now, server=server)
         else:
-            return _explain_job(conn, job, now, zone=zone, server=server)
+            return _explain_job(conn, job, now, server=server)
     # no transaction is open while hosts are asked
     running = explained.state == BatchState.OPEN and bool(situation.counts.get(JobState.RUNNING))
     there = loaded() if running and loaded is not None else {}
@@ -115,7 +114,7 @@ def _find_job(conn: Connection, reference: str) -> JobNow | None:
 
 
 def _explain_batch(
-    conn: Connection, reference: str, now: datetime, *, zone: tzinfo | None, server: Server
+    conn: Connection, reference: str, now: datetime, *, server: Server
 ) -> tuple[Explained, Situation]:
     batch = find_batch(conn, reference)
     situation = read_situation(conn, batch.id, now=now, server=server)
@@ -130,7 +129,7 @@ def _explain_batch(
         if code == Code.CONTEXT_OVERFLOW:
             remedy = _overflow_remedy(room_needed(conn, batch.id), f"{batch.id} --code {code}")
         lines.append(f"{n:,} failed with {_advised(code, remedy)}")
-    lines += why_nothing_moves(situation, now, zone=zone)
+    lines += why_nothing_moves(situation, now)
     if situation.progress.batch.state is BatchState.OPEN and situation.progress.open:
         lines += _at_work(situation)
     elif situation.progress.batch.state is BatchState.OPEN and not counts.get(JobState.HELD):
@@ -164,21 +163,19 @@ def _speed(host: HostRow) -> str:
     return f", {host.tokens_per_second:,.0f} tok/s" if host.tokens_per_second else ""
 
 
-def _explain_job(
-    conn: Connection, job: JobNow, now: datetime, *, zone: tzinfo | None, server: Server
-) -> Explained:
+def _explain_job(conn: Connection, job: JobNow, now: datetime, *, server: Server) -> Explained:
     attempts = list_attempts(conn, job.id)
     situation = read_situation(conn, job.batch_id, now=now, server=server)
     lines = [f"job {job.id} ({job.custom_id}, {job.model}) of batch {job.batch_id} {_state_in_words(job)}"]
     match job.state:
         case JobState.QUEUED:
-            lines += _explain_queued(conn, job, situation, now, zone=zone)
+            lines += _explain_queued(conn, job, situation, now)
         case JobState.WAITING:
             lines += _explain_waiting(parents_of(conn, job.id, limit=MOST_PARENTS))
         case JobState.SCHEDULED:
-            lines += _explain_scheduled(job, situation, attempts, now, zone=zone)
+            lines += _explain_scheduled(job, situation, attempts, now)
         case JobState.RUNNING:
-            lines += _explain_running(job, len(attempts) + 1, situation, now, zone)
+            lines += _explain_running(job, len(attempts) + 1, situation, now)
         case JobState.HELD:
             code = job.hold_code or ""
             lines.append(f"{_advised(code)}" + (f": {job.hold_reason}" if job.hold_reason else ""))
@@ -264,15 +261,13 @@ def _advised(code: str, remedy: str | None = None) -> str:
     return f"{code} ({facts.meaning}{advice and f': {advice}'})"
 
 
-def _explain_queued(
-    conn: Connection, job: JobNow, situation: Situation, now: datetime, *, zone: tzinfo | None
-) -> Iterator[str]:
+def _explain_queued(conn: Connection, job: JobNow, situation: Situation, now: datetime) -> Iterator[str]:
     if is_suspect(job.losses):
         yield (
             f"its host or worker died {count_of(job.losses, 'time')} while it ran: it runs alone, on a host on which "
             "nothing else runs, after other work or between two loads"
         )
-        yield from _what_hosts_do(job, situation, now, zone=zone)
+        yield from _what_hosts_do(job, situation, now)
         return
     ahead = jobs_ahead(conn, job)
     priority = Priority(job.priority).name.lower()
@@ -282,10 +277,10 @@ def _explain_queued(
         yield f"{more}{before} before it with {short(job.runner_key)} (its priority is {priority})"
     else:
         yield f"it is the next with {short(job.runner_key)}"
-    yield from _what_hosts_do(job, situation, now, zone=zone)
+    yield from _what_hosts_do(job, situation, now)
 
 
-def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
+def _what_hosts_do(job: JobNow, situation: Situation, now: datetime) -> Iterator[str]:
     model = RunnerKey.parse(job.runner_key).model
     having = [host for host in situation.hosts if host.may_have(model)]
     if not having:
@@ -294,10 +289,10 @@ def _what_hosts_do(job: JobNow, situation: Situation, now: datetime, *, zone: tz
             if situation.hosts
             else "there are no hosts: caravan hosts add NAME URL"
         )
-    yield from in_the_way(situation, having, {job.runner_key}, now, zone=zone)
+    yield from in_the_way(situation, having, {job.runner_key}, now)
     yield from without_the_model(model, situation)
     for host in having:
-        if not host.serving or any(host_in_the_way(situation, host, {job.runner_key}, now, zone)):
+        if not host.serving or any(host_in_the_way(situation, host, {job.runner_key}, now)):
             continue
         if serves(host.resident, job.runner_key):
             yield f"{host.name} holds it and runs {_at_once(host)}{_speed(host)}"
@@ -319,30 +314,23 @@ def _explain_waiting(parents: Sequence[Before]) -> Iterator[str]:
 
 
 def _explain_scheduled(
-    job: JobNow,
-    situation: Situation,
-    attempts: Sequence[AttemptRow],
-    now: datetime,
-    *,
-    zone: tzinfo | None,
+    job: JobNow, situation: Situation, attempts: Sequence[AttemptRow], now: datetime
 ) -> Iterator[str]:
     progress = situation.progress
     if progress is not None and progress.batch.state in (BatchState.PAUSED, BatchState.RECEIVING):
-        yield from why_nothing_moves(situation, now, zone=zone)
+        yield from why_nothing_moves(situation, now)
     elif job.eligible_at is not None:
         last = f" after {attempts[-1].error_code}" if attempts and attempts[-1].error_code else ""
-        yield f"it is tried again{last} at {until(job.eligible_at, now, zone)}"
+        yield f"it is tried again{last} at {until(job.eligible_at, now)}"
     else:
         yield "its batch was sealed; the next tick queues it, where something serves"
 
 
-def _explain_running(
-    job: JobNow, attempt: int, situation: Situation, now: datetime, zone: tzinfo | None
-) -> Iterator[str]:
-    since = f" since {moment(job.started_at, now, zone)}" if job.started_at is not None else ""
+def _explain_running(job: JobNow, attempt: int, situation: Situation, now: datetime) -> Iterator[str]:
+    since = f" since {moment(job.started_at, now)}" if job.started_at is not None else ""
     yield f"attempt {attempt} on {job.host}{since}{for_so_long(job.started_at, now)}"
     if job.cancelling:
         yield "its producer asked to cancel it; the worker hangs up within seconds"
     host = next((host for host in situation.hosts if host.name == job.host), None)
     if host is not None and host.unreachable_since is not None:
-        yield from host_in_the_way(situation, host, {job.runner_key}, now, zone)
+        yield from host_in_the_way(situation, host, {job.runner_key}, now)

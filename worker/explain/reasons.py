@@ -1,7 +1,7 @@
 """Why does nothing move? Sentences for people, the nearest cause first, each with its remedy where there is one."""
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
@@ -28,14 +28,14 @@ def span(seconds: float) -> str:
     return f"{whole} s"
 
 
-def moment(at: datetime, now: datetime, zone: tzinfo | None = None) -> str:
-    """``at`` as a clock on the wall shows it, with the day where that is another. ``zone`` None: this machine's."""
-    there = at.astimezone(zone)
-    same_day = there.date() == now.astimezone(zone).date()
+def moment(at: datetime, now: datetime) -> str:
+    """``at`` as a clock on the wall shows it, with the day where that is another."""
+    there = at.astimezone()
+    same_day = there.date() == now.astimezone().date()
     return there.strftime("%H:%M:%S" if same_day else "%Y-%m-%d %H:%M:%S")
 
 
-def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | None = None) -> list[str]:
+def why_nothing_moves(situation: Situation, now: datetime) -> list[str]:
     """What stands between the jobs and their answers, the nearest cause first; empty where nothing is in the way."""
     progress = situation.progress
     reasons: list[str] = []
@@ -57,7 +57,7 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
         if situation.hours is not None and situation.hours.closed:
             reasons.append(
                 f"batch {batch.id} is outside of its window ({situation.hours.text}), which opens "
-                f"{_opens(situation.hours.opens_at, now, zone)}; caravan edit {batch.id} --no-window"
+                f"{_opens(situation.hours.opens_at, now)}; caravan edit {batch.id} --no-window"
             )
     reasons += _held(situation)
     paused = progress is not None and progress.batch.state is BatchState.PAUSED
@@ -68,9 +68,9 @@ def why_nothing_moves(situation: Situation, now: datetime, *, zone: tzinfo | Non
     # one process that does everything lets a host go while all that is left waits for its time
     idle = situation.server is not Server.WORKERS and retry_at is not None and retry_at > now
     if waiting and not paused and not closed and not idle:
-        reasons += _hosts_in_the_way(situation, now, zone=zone)
+        reasons += _hosts_in_the_way(situation, now)
     if retry_at is not None and not paused:
-        reasons.append(f"the next retry is at {until(retry_at, now, zone)}")
+        reasons.append(f"the next retry is at {until(retry_at, now)}")
     return reasons
 
 
@@ -110,7 +110,7 @@ def _jobs(n: int) -> str:
     return count_of(n, "job is", "jobs are")
 
 
-def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | None) -> Iterator[str]:
+def _hosts_in_the_way(situation: Situation, now: datetime) -> Iterator[str]:
     if not situation.hosts:
         yield "there are no hosts: caravan hosts add NAME URL"
         return
@@ -122,7 +122,7 @@ def _hosts_in_the_way(situation: Situation, now: datetime, *, zone: tzinfo | Non
             yield no_host_has(model.model, situation)
         concerned.update((host.name, host) for host in having)
     keys = {key for model in situation.models for key in model.runner_keys}
-    yield from in_the_way(situation, list(concerned.values()), keys, now, zone=zone)
+    yield from in_the_way(situation, list(concerned.values()), keys, now)
     for model in models:
         yield from without_the_model(model.model, situation)
 
@@ -138,12 +138,7 @@ def without_the_model(model: str, situation: Situation) -> Iterator[str]:
 
 
 def in_the_way(
-    situation: Situation,
-    hosts: Sequence[HostRow],
-    keys: Collection[str],
-    now: datetime,
-    *,
-    zone: tzinfo | None,
+    situation: Situation, hosts: Sequence[HostRow], keys: Collection[str], now: datetime
 ) -> Iterator[str]:
     """What keeps ``hosts`` from answering jobs of the runner keys ``keys``."""
     server = situation.server
@@ -152,7 +147,7 @@ def in_the_way(
         yield f"{_lack_of(server)} {names_of([host.name for host in unserved])}: {_remedy(unserved, server)}"
     for host in hosts:
         if host not in unserved:
-            yield from host_in_the_way(situation, host, keys, now, zone)
+            yield from host_in_the_way(situation, host, keys, now)
 
 
 def _lacks_server(host: HostRow, server: Server) -> bool:
@@ -189,10 +184,10 @@ def _remedy(hosts: Sequence[HostRow], server: Server) -> str:
 
 
 def host_in_the_way(
-    situation: Situation, host: HostRow, keys: Collection[str], now: datetime, zone: tzinfo | None
+    situation: Situation, host: HostRow, keys: Collection[str], now: datetime
 ) -> Iterator[str]:
     if host.unreachable_since is not None:
-        since = moment(host.unreachable_since, now, zone)
+        since = moment(host.unreachable_since, now)
         ago = span((now - host.unreachable_since).total_seconds())
         why = f": {host.error}" if host.error else ""
         yield f"{host.name} cannot be reached since {since} ({ago}){why}"
@@ -201,7 +196,7 @@ def host_in_the_way(
         yield f"{host.name} is drained and takes no new jobs: caravan hosts resume {host.name}"
         return
     if host.closed:
-        opens = _opens(host.opens_at, now, zone)
+        opens = _opens(host.opens_at, now)
         yield (
             f"{host.name} is outside of its window ({host.window}), which opens {opens}: "
             f"caravan hosts set {host.name} --no-window"
@@ -209,14 +204,14 @@ def host_in_the_way(
         return
     if host.in_quarantine:
         yield (
-            f"{host.name} is in quarantine until {until(host.quarantined_until, now, zone)}: {host.quarantine_reason}; "
+            f"{host.name} is in quarantine until {until(host.quarantined_until, now)}: {host.quarantine_reason}; "
             f"when it is well again: caravan hosts resume {host.name}"
         )
         return
     if host.rests_after is not None:
         failure = host.rests_after
         yield (
-            f"{host.name} rests after a failure at {moment(failure.at, now, zone)}, and is asked again by itself within "
+            f"{host.name} rests after a failure at {moment(failure.at, now)}, and is asked again by itself within "
             f"a minute: {failure.code}: {' '.join(failure.message.split())[:200]}"
         )
         return
@@ -229,7 +224,7 @@ def host_in_the_way(
                 times = "once" if block.failures == 1 else f"{block.failures:,} times"
                 yield (
                     f"{short(block.runner_key)} does not load on {host.name}: {block.reason}; "
-                    f"tried {times}, next try at {until(block.until, now, zone)}"
+                    f"tried {times}, next try at {until(block.until, now)}"
                 )
             case Obstacle.NO_ROOM:
                 yield (
@@ -244,8 +239,8 @@ def host_in_the_way(
         yield f"{host.name} works on other jobs, with {short(host.resident)} loaded"
 
 
-def _opens(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
-    return "never again, as far as can be seen" if at is None else f"at {until(at, now, zone)}"
+def _opens(at: datetime | None, now: datetime) -> str:
+    return "never again, as far as can be seen" if at is None else f"at {until(at, now)}"
 
 
 def holds(host: HostRow, keys: Collection[str]) -> bool:
@@ -267,8 +262,8 @@ def for_so_long(since: datetime | None, now: datetime) -> str:
     return "" if since is None else f" ({span((now - since).total_seconds())})"
 
 
-def until(at: datetime | None, now: datetime, zone: tzinfo | None) -> str:
+def until(at: datetime | None, now: datetime) -> str:
     if at is None:
         return "then"
     left = (at - now).total_seconds()
-    return f"{moment(at, now, zone)} ({f'in {span(left)}' if left >= 1 else 'now'})"
+    return f"{moment(at, now)} ({f'in {span(left)}' if left >= 1 else 'now'})"

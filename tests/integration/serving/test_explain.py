@@ -1,7 +1,7 @@
 """Why nothing moves and what a job waits for, in words, on both databases."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import update
@@ -51,7 +51,7 @@ class At:
 
 
 @pytest.fixture
-def store(database: Database) -> Store:
+def store(database: Database, utc: None) -> Store:
     """Two hosts that are served and have the model; nothing is loaded."""
     with database.write() as conn:
         for name in ("gpu-1", "gpu-2"):
@@ -67,11 +67,11 @@ def seen(store: Store, batch: int | None = None, **more: object) -> Situation:
 
 def reasons(store: Store, batch: int | None = None, *, server: Server = Server.WORKERS) -> list[str]:
     found = seen(store, batch, server=server)
-    return why_nothing_moves(found, found.at, zone=UTC)
+    return why_nothing_moves(found, found.at)
 
 
 def explained(store: Store, reference: str) -> Explained:
-    return explain(store.database, reference, clock=At(store.now), zone=UTC)
+    return explain(store.database, reference, clock=At(store.now))
 
 
 def test_nothing_is_said_where_nothing_is_in_the_way(store: Store) -> None:
@@ -134,9 +134,7 @@ def test_after_the_death_of_a_run_nothing_is_said_to_run_and_the_same_run_is_the
     store.claim(2)
 
     def sentences(server: Server) -> str:
-        return "; ".join(
-            explain(store.database, str(batch), clock=At(store.now), zone=UTC, server=server).sentences
-        )
+        return "; ".join(explain(store.database, str(batch), clock=At(store.now), server=server).sentences)
 
     assert "gpu-1 holds qwen3:8b and runs 1, 1 claimed" in sentences(Server.RUN), "it has one slot"
     assert "runs 1" not in sentences(Server.NOBODY)

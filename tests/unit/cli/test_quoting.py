@@ -15,6 +15,7 @@ from worker.policy.quote import HostQuote, Part, Quote
 from worker.policy.windows import parse_windows
 from worker.quote.quote import Quoted
 
+pytestmark = pytest.mark.usefixtures("utc")
 NOW = datetime(2026, 11, 23, 20, 30, tzinfo=UTC)
 EAST = timezone(timedelta(hours=8))
 NIGHT = HostQuote("gpu-1", (Part("qwen3:8b num_ctx=4096", 1000, 20.0, 7180.0, 7200.0),))
@@ -53,11 +54,11 @@ def test_what_is_no_time_or_has_passed_is_refused_with_what_was_expected(text: s
 
 
 def test_a_quote_says_when_and_between_what() -> None:
-    assert expected(quoted(), zone=UTC) == "at 22:30:00, in 2 h 0 min (1.7–2.5 h)"
+    assert expected(quoted()) == "at 22:30:00, in 2 h 0 min (1.7–2.5 h)"
 
 
 def test_a_range_that_rounds_to_one_figure_is_left_out() -> None:
-    assert expected(quoted(low=171, middle=172, high=173), zone=UTC) == "at 20:32:52, in 2 min 52 s"
+    assert expected(quoted(low=171, middle=172, high=173)) == "at 20:32:52, in 2 min 52 s"
 
 
 def test_a_quote_counts_the_hours_in_which_jobs_may_start() -> None:
@@ -65,10 +66,7 @@ def test_a_quote_counts_the_hours_in_which_jobs_may_start() -> None:
 
     within = quoted(hours=night)
 
-    assert (
-        expected(within, zone=UTC)
-        == "at 2026-11-24 00:00:00, in 3 h 30 min (3.2–4 h), within 22:00-06:00 (UTC)"
-    )
+    assert expected(within) == "at 2026-11-24 00:00:00, in 3 h 30 min (3.2–4 h), within 22:00-06:00 (UTC)"
     assert not within.meets(NOW + timedelta(hours=3))
 
 
@@ -84,7 +82,7 @@ def test_a_quote_counts_the_hours_in_which_jobs_may_start() -> None:
 def test_a_deadline_is_met_perhaps_met_perhaps_missed_or_missed(minutes: int, told: str) -> None:
     deadline = NOW + timedelta(minutes=minutes)
 
-    assert whether_in_time(quoted(), deadline, zone=UTC) == told
+    assert whether_in_time(quoted(), deadline) == told
     assert quoted().meets(deadline) is (minutes >= 120)
 
 
@@ -104,7 +102,7 @@ def test_a_guess_is_called_one_with_the_way_to_know_better() -> None:
 def test_work_that_no_host_can_do_is_never_in_time() -> None:
     found = quoted(unplaced=("big:1",))
 
-    told = list(summary(found, NOW + timedelta(days=1), zone=UTC))
+    told = list(summary(found, NOW + timedelta(days=1)))
 
     assert told[0].startswith("Never: no host has, or can hold, big:1; ")
     assert told[-1].startswith("Not in time for ")

@@ -91,7 +91,7 @@ def test_what_no_host_tells_of_a_model_is_refused_once_with_one_that_can(
 
 
 def test_an_option_that_no_host_tells_of_a_model_is_named_as_the_option(tmp_path: Path) -> None:
-    (problem,) = read(tmp_path, "a.jsonl", '{"prompt": "x"}\n', think=True).problems
+    (problem,) = read(tmp_path, "a.jsonl", '{"prompt": "x"}\n', think=True).problems.first
 
     assert (problem.line, "leave --think out" in problem.message) == (0, True)
 
