@@ -2,17 +2,24 @@
 
 import base64
 import io
+import re
+import struct
 import zipfile
 import zlib
 
-from worker.documents.encodings import decoded
 from worker.documents.formats.limits import MOST_UNPACKED, Content, Refused, content, distinct
 from worker.documents.leave_out import is_litter
+from worker.documents.likelihood import readings
 
 MOST_FILES = 2_000
 MOST_ARCHIVED = MOST_UNPACKED // 2
 """Bytes of all files of an archive: they leave the child in base64."""
 _UTF8_NAME = 0x800
+_UNICODE_PATH = 0x7075
+_OF_NAMES = ("gb18030", "cp932", "cp949", "cp950", "cp437", "cp850", "cp866", "cp1252", "cp1251")
+"""Encodings in which Windows and DOS write names; of two that are as likely the first."""
+_AMONG_LETTERS = re.compile(rb"(?:[\x00-\x7f]*[A-Za-z][\x80-\xff](?=[\x00-\x7f]|\Z))+[\x00-\x7f]*")
+"""Single bytes beyond ASCII behind letters: a word of Europe, not two bytes of a character."""
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, RuntimeError, zlib.error)
 
 
@@ -54,14 +61,46 @@ def read_archive(data: bytes) -> Content:
 
 def _names(entries: list[zipfile.ZipInfo]) -> list[str]:
     """The names. Where an archive does not say that they are UTF-8, programs wrote them in the encoding of their system."""
-    written = [entry.filename.encode("cp437") for entry in entries if not entry.flag_bits & _UTF8_NAME]
-    try:
-        encoding = decoded(b"\n".join(name for name in written if not name.isascii()))[1]
-    except ValueError:
-        encoding = "cp437"
-    return [
-        entry.filename
-        if entry.flag_bits & _UTF8_NAME
-        else entry.filename.encode("cp437").decode(encoding, "replace")
-        for entry in entries
+    known = [_known_name(entry) for entry in entries]
+    written = [
+        entry.filename.encode("cp437") for entry, name in zip(entries, known, strict=True) if name is None
     ]
+    encoding = name_encoding(b"\n".join(name for name in written if not name.isascii()))
+    return [
+        entry.filename.encode("cp437").decode(encoding, "replace") if name is None else name
+        for entry, name in zip(entries, known, strict=True)
+    ]
+
+
+def _known_name(entry: zipfile.ZipInfo) -> str | None:
+    """The name where the entry says that it is UTF-8: by its flag, or in a field of its own (APPNOTE, 4.6.9)."""
+    if entry.flag_bits & _UTF8_NAME:
+        return entry.filename
+    at, extra = 0, entry.extra
+    while at + 4 <= len(extra):
+        kind, size = struct.unpack_from("<HH", extra, at)
+        field = extra[at + 4 : at + 4 + size]
+        if kind == _UNICODE_PATH and len(field) > 5 and field[0] == 1:
+            checksum = int.from_bytes(field[1:5], "little")
+            if checksum == zlib.crc32(entry.orig_filename.encode("cp437", "replace")):
+                return field[5:].decode("utf-8", "replace")
+        at += 4 + size
+    return None
+
+
+def name_encoding(data: bytes) -> str:
+    """The likeliest encoding of names, of those in which programs write them; there is little to tell it by.
+
+    >>> [name_encoding("合同".encode("gbk")), name_encoding("メモ".encode("cp932")), name_encoding("für".encode("cp437"))]
+    ['gb18030', 'cp932', 'cp437']
+    """
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        pass
+    else:
+        return "utf-8"
+    encodings = _OF_NAMES[_OF_NAMES.index("cp437") :] if _AMONG_LETTERS.fullmatch(data) else _OF_NAMES
+    likely = [reading for reading in readings(data) if reading.encoding in encodings]
+    best = min(likely, key=lambda reading: (reading.bits, _OF_NAMES.index(reading.encoding)), default=None)
+    return "cp437" if best is None else best.encoding
