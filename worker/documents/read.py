@@ -217,10 +217,13 @@ def _with_attachments(
         spelled = document_name(name)
         here = replace(outer, name=f"{outer.name}/{spelled}", path=f"{outer.path}/{spelled}", size=len(part))
         count += 1
-        if depth > DEEPEST_MAIL or count > MOST_ATTACHED:
-            limit = f"at most {DEEPEST_MAIL} messages within each other and {MOST_ATTACHED:,} attachments are read"
-            yield DocumentRefused(here.path, "too_large", limit)
+        if count > MOST_ATTACHED:
+            yield DocumentRefused(here.path, "too_large", f"at most {MOST_ATTACHED:,} attachments are read")
             return
+        if depth > DEEPEST_MAIL:
+            limit = f"at most {DEEPEST_MAIL} messages or archives within each other are read"
+            yield DocumentRefused(here.path, "too_large", limit)
+            continue
         try:
             if is_table(name):
                 yield from rows_of(here, part, reader, encoding=rules.encoding)

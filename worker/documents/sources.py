@@ -236,12 +236,20 @@ def _walk(folder: str, real_root: str, budget: list[int]) -> Iterator[str]:
                     if budget[0] < 0:
                         message = f"{spelled(folder)}: more than {MOST_ENTRIES:,} files and folders; give narrower patterns"
                         raise InputRefused([Problem(0, "documents", "too_large", message)])
-                    if entry.is_dir():
+                    if _is_folder(entry):
                         todo.append((entry.path, above | {real}))
                     else:
                         yield entry.path
         except OSError:
             yield here  # a folder that may not be read is told as a document that cannot be
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """Whether to enter it. A link that leads in a circle or past what may be read is a document that cannot be read."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def _file(path: str, root: str, name: str) -> DocumentFile:

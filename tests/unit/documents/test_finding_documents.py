@@ -89,6 +89,22 @@ def test_a_link_within_the_root_is_read_and_one_that_leads_outside_is_refused(
         assert refused.value.code == "outside_root"
 
 
+def test_a_link_that_leads_to_itself_hides_no_other_document(inbox: Path) -> None:
+    for number in range(3):
+        link = inbox / f"loop-{number}.txt"
+        link.symlink_to(link.name)
+    (inbox / "broken.txt").symlink_to("nowhere.txt")
+
+    found = {file.name: file for file in find_documents(["**"], [inbox])}
+
+    loops = {"loop-0.txt", "loop-1.txt", "loop-2.txt"}
+    assert set(found) == {"a.md", "b.txt", "deep/er/c.txt", "broken.txt", *loops}
+    for name in (*loops, "broken.txt"):
+        with pytest.raises(DocumentRefused) as refused:
+            open_inside(found[name])
+        assert refused.value.code == "unreadable"
+
+
 def test_a_file_that_becomes_a_link_after_it_was_found_is_not_followed_outside(
     inbox: Path, tmp_path: Path
 ) -> None:

@@ -210,6 +210,23 @@ def test_the_files_of_an_archive_are_documents_and_one_that_cannot_be_read_stops
     assert [one.code for one in read if isinstance(one, DocumentRefused)] == ["unknown_format"]
 
 
+def test_an_archive_too_deep_within_others_costs_only_itself(tmp_path: Path) -> None:
+    data = packed(**{"deepest.txt": "Deepest."})
+    for level in range(7):
+        files: dict[str, str | bytes] = {f"inner{level}.zip": data, f"beside{level}.txt": f"Level {level}."}
+        data = packed(**files)
+
+    read = list(read_all(found(tmp_path, "all.zip", data)))
+
+    assert [one.name.rpartition("/")[2] for one in read if isinstance(one, Document)] == [
+        f"beside{level}.txt" for level in (2, 3, 4, 5, 6)
+    ]
+    assert [(one.code, one.path.rpartition("/")[2]) for one in read if isinstance(one, DocumentRefused)] == [
+        ("too_large", "inner1.zip"),
+        ("too_large", "beside1.txt"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "data", "code"),
     [
