@@ -15,10 +15,11 @@ from worker.cli.settings import opened, settings_for
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
+from worker.domain.operations import Verb
 from worker.explain.situation import hours_of
 from worker.observability.terminal import terminal_safe
-from worker.policy.answers import advice, mixed
-from worker.storage.answers import answer_counts, room_needed, weights_of
+from worker.policy.answers import advice, mixed, on_the_way, truncating
+from worker.storage.answers import answer_counts, room_needed, stored_flaws, weights_of
 from worker.storage.batches import find_batch, list_batches
 from worker.storage.counts import batch_progress
 from worker.storage.model_operations import list_model_operations
@@ -84,6 +85,9 @@ def status(
         failures = _failures(conn, progress, most=ALL if json_ else COMMONEST)
         flaws = answer_counts(conn, row.id)
         room = room_needed(conn, row.id)
+        lasting, again = stored_flaws(conn, row.id) if flaws else (flaws, flaws)
+        if progress.operation is not None and progress.operation.verb is Verb.RETRY:  # its rows still follow
+            lasting = AnswerCounts()
         weights = weights_of(conn, row.id)
         hours = hours_of(conn, row.id, database.clock().now()) if progress.open else None
     if json_:
@@ -122,7 +126,8 @@ def status(
         for failure in failures:
             message = terminal_safe(" ".join(failure["message"].split())[:300])
             show(f"  {paint_failures(format(failure['jobs'], ','))} failed with {failure['code']}: {message}")
-        for line in (*advice(flaws, row.id, room), *mixed(weights)):
+        helpful = (*advice(lasting, row.id, room), *on_the_way(again, row.id), *truncating(room, row.id))
+        for line in (*helpful, *mixed(weights)):
             typer.echo(f"  {line}")
         for rejected in rejects:
             typer.echo(f"  {rejected}")

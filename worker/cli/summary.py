@@ -23,13 +23,13 @@ from worker.domain.selection import Selection
 from worker.domain.urls import masked
 from worker.door.submit import Receipt
 from worker.errors import Code, InputRefused
-from worker.policy.answers import Room, advice, drifted, unproved
+from worker.policy.answers import Room, advice, drifted, on_the_way, truncating, unproved
 from worker.policy.first_come import first_come_loads
 from worker.policy.outlook import Outlook
 from worker.records import record
 from worker.settings import Settings
 from worker.stack.main_job import Look, Workplace, patiently, work
-from worker.storage.answers import answer_counts, room_needed
+from worker.storage.answers import answer_counts, room_needed, stored_flaws
 from worker.storage.engine import Connection, sqlite_file
 from worker.storage.pauses import first_failure
 from worker.storage.reports import failures_by_code, held_reasons, runner_keys_in_order
@@ -267,6 +267,7 @@ def _summarise(
         figures = model_figures(conn, batch.id)
         flaws, failed = answer_counts(conn, batch.id), any(row.failed for row in figures)
         room = room_needed(conn, batch.id) if flaws or failed else Room()
+        lasting, again = stored_flaws(conn, batch.id) if flaws else (flaws, flaws)
         loads, load_seconds = loads_since(conn, batch.created_at)
         naive = _first_come(conn, batch, len(view.place.hosts), loads)
         failures = failures_by_code(conn, batch.id) if failed else {}
@@ -290,7 +291,7 @@ def _summarise(
         console.print(f"{count_of(reused, 'answer was', 'answers were')} stored before and taken again.")
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
-    for line in (*advice(flaws, batch.id, room), *unknown, *drift):
+    for line in (*advice(lasting, batch.id, room), *on_the_way(again, batch.id), *unknown, *drift):
         print_advice(console, line, style="yellow")
     if show_answer:
         _show_one(view, console)
@@ -317,6 +318,8 @@ def next_steps(
         yield f"Show them: caravan jobs {batch} --state failed"
     if too_long and not room.fits:
         yield f"Where a prompt is too long: {room.beyond}."
+    if too_long:
+        yield from truncating(room, batch)
     if "cut" in failures:
         yield (
             f"Give cut answers more room: caravan retry {batch} --code cut{room.for_cut}, then the same command"

@@ -26,7 +26,7 @@ from worker.explain.reasons import (
     without_the_model,
 )
 from worker.explain.situation import Server, Situation, read_situation
-from worker.policy.answers import ROOMY, Room, room_for
+from worker.policy.answers import ROOMY, Room, room_for, truncating
 from worker.policy.retry import is_suspect
 from worker.records import record
 from worker.replies.vectors import BYTES as VECTOR_BYTES
@@ -125,10 +125,12 @@ def _explain_batch(
         + (", ".join(_counted(situation.progress)) or "no jobs")
     ]
     for code, n in situation.failures.items():
-        remedy = None
+        remedy, room = None, Room()
         if code == Code.CONTEXT_OVERFLOW:
-            remedy = _overflow_remedy(room_needed(conn, batch.id), f"{batch.id} --code {code}")
+            room = room_needed(conn, batch.id)
+            remedy = _overflow_remedy(room, f"{batch.id} --code {code}")
         lines.append(f"{n:,} failed with {_advised(code, remedy)}")
+        lines += truncating(room, batch.id)
     lines += why_nothing_moves(situation, now)
     if situation.progress.batch.state is BatchState.OPEN and situation.progress.open:
         lines += _at_work(situation)
@@ -208,6 +210,7 @@ def _failed(conn: Connection, job: JobNow) -> Iterator[str]:
     room = room_needed(conn, job.batch_id, job_id=job.id)
     yield f"{_advised(code, '')}: {message}"
     yield _overflow_remedy(room, f"--job {job.batch_id}:{job.custom_id}")
+    yield from truncating(room, job.batch_id)
 
 
 def _overflow_remedy(room: Room, jobs: str) -> str:

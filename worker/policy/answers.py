@@ -30,6 +30,8 @@ class Room:
     """It has room in ``num_ctx``."""
     other: str | None = None
     """A model that takes it, where no window of its own model does."""
+    embeds: bool = False
+    """A text whose vector is wanted did not fit: hosts cut such a text where somebody says so."""
 
     @property
     def for_cut(self) -> str:
@@ -55,6 +57,18 @@ class Room:
         """
         such = "" if self.other is None else f", such as {self.other}"
         return f"its model takes {self.num_ctx:,} tokens at most; shorten the prompt, or ask a model with a larger window{such}"
+
+
+def truncating(room: Room, batch_id: int) -> list[str]:
+    """A sentence with the command that takes vectors of the beginnings of texts, where texts did not fit.
+
+    >>> truncating(Room(embeds=True), 7)
+    ['To embed what fits of a text that is too long: caravan run --from 7 --code context_overflow --truncate']
+    >>> truncating(Room(), 7)
+    []
+    """
+    command = f"caravan run --from {batch_id} --code context_overflow --truncate"
+    return [f"To embed what fits of a text that is too long: {command}"] if room.embeds else []
 
 
 def room_for(*, answer: int = 0, prompt: int = 0, tried: int = 0, trained: int | None = None) -> Room:
@@ -113,6 +127,16 @@ def advice(counts: AnswerCounts, batch_id: int, room: Room | None = None) -> lis
         shows = f"caravan results {batch_id} --empty shows which"
         lines.append(f"{_answers(counts.empty)} empty: {shows}, {retry} --empty asks again")
     return lines
+
+
+def on_the_way(again: AnswerCounts, batch_id: int) -> list[str]:
+    """A sentence for such answers whose jobs are asked again already.
+
+    >>> on_the_way(AnswerCounts(cut=5), 7)
+    ['asked again already: 5 cut; the old answers stay until new ones are stored: caravan watch 7']
+    """
+    shows = f"the old answers stay until new ones are stored: caravan watch {batch_id}"
+    return [f"asked again already: {counts_line(again)}; {shows}"] if again else []
 
 
 def unproved(count: int, batch_id: int) -> list[str]:

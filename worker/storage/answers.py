@@ -52,6 +52,23 @@ def answer_counts(conn: Connection, batch_id: int) -> AnswerCounts:
     return total
 
 
+def stored_flaws(conn: Connection, batch_id: int) -> tuple[AnswerCounts, AnswerCounts]:
+    """The same of answers that are stored: those that stand, and those whose jobs are asked again already."""
+    counts = {True: AnswerCounts(), False: AnswerCounts()}
+    for succeeded, cut, empty, unfit in conn.execute(_BY_STATE[conn.dialect.name], {"batch": batch_id}):
+        counts[bool(succeeded)] = AnswerCounts(int(cut), int(empty), int(unfit))
+    return counts[True], counts[False]
+
+
+_BY_STATE = {
+    dialect: text(
+        f"SELECT CASE WHEN state = 'succeeded' THEN 1 ELSE 0 END AS succeeded, {_SUMS} FROM "
+        f"(SELECT job_id, cut, empty, prompt_fit FROM {table} WHERE batch_id = :batch AND {FLAWED}) AS flawed "
+        "JOIN jobs ON jobs.id = flawed.job_id GROUP BY 1"
+    )
+    for dialect, table in FLAWED_RESULTS.items()
+}
+
 _MOST = 1000
 """Answers, or failures, that are looked at for the longest of them."""
 _CUT = {
@@ -66,9 +83,11 @@ _CUT = {
     )
     for dialect, table in FLAWED_RESULTS.items()
 }
+_EMBEDS = "CASE WHEN kind = 'embed' THEN 1 ELSE 0 END"
 _TOO_LONG = {
     dialect: text(
-        "SELECT model, runner_key, max(estimate) AS tokens FROM jobs WHERE id IN (SELECT job_id FROM (SELECT job_id FROM "
+        f"SELECT model, runner_key, max(estimate) AS tokens, max({_EMBEDS}) AS embeds FROM jobs "
+        "WHERE id IN (SELECT job_id FROM (SELECT job_id FROM "
         f"{table} WHERE batch_id = :batch AND {FLAWED} AND prompt_fit = 'no' LIMIT {_MOST}) AS unfit "
         "UNION ALL SELECT job_id FROM (SELECT job_id FROM results WHERE batch_id = :batch AND state = 'failed' "
         f"AND error_code = 'context_overflow' LIMIT {_MOST}) AS overflown) GROUP BY model, runner_key"
@@ -77,7 +96,7 @@ _TOO_LONG = {
 }
 
 
-_ONE = text("SELECT model, runner_key, estimate AS tokens FROM jobs WHERE id = :job")
+_ONE = text(f"SELECT model, runner_key, estimate AS tokens, {_EMBEDS} AS embeds FROM jobs WHERE id = :job")
 
 
 def room_needed(conn: Connection, batch_id: int, *, job_id: int | None = None) -> Room:
@@ -102,6 +121,7 @@ def room_needed(conn: Connection, batch_id: int, *, job_id: int | None = None) -
     )
     if full:
         room = replace(room, window=_wider(full, room.num_predict, known))
+    room = replace(room, embeds=any(row.embeds for row in too_long))
     return room if room.fits else replace(room, other=_larger_model(known, models, room.needed))
 
 

@@ -2,10 +2,13 @@
 
 import pytest
 from sqlalchemy import text
+from typer.testing import CliRunner
 
 from tests.integration.storage.conftest import Store, a_result, new_job
+from worker.cli.main import app
 from worker.domain.answers import AnswerCounts, AnswerFilter
 from worker.domain.attempts import Failed, Succeeded
+from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import Code
 from worker.maintenance.number import number_all
@@ -13,6 +16,7 @@ from worker.policy.answers import advice, drifted, mixed, unproved
 from worker.storage.actions import retry_some
 from worker.storage.answers import answer_counts, count_statement, room_needed, weights_of
 from worker.storage.batches import finish_batches, promote_sealed
+from worker.storage.ids import job_id
 from worker.storage.keeping import prune_some
 from worker.storage.results import model_figures
 
@@ -40,6 +44,48 @@ def test_answers_that_are_cut_empty_or_unfit_are_counted_in_their_batch(store: S
         assert [row.unproved for row in model_figures(conn, batch)] == [1]
     assert unproved(0, batch) == []
     assert f"caravan results {batch} --prompt-fit unknown" in "".join(unproved(1, batch))
+
+
+def test_nothing_is_proposed_for_answers_that_are_asked_again_already(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", store.database.url.render_as_string(hide_password=False))
+    batch = store.submit(new_job(1), new_job(2))
+    for job in store.claim():
+        store.finish(job, Succeeded(a_result(cut=True)))
+
+    def status() -> str:
+        return CliRunner().invoke(app, ["status", str(batch)]).output
+
+    before = status()
+    with store.database.write() as conn:
+        again = Selection(batch, frozenset({job_id(batch, 1)}), states=frozenset({JobState.SUCCEEDED}))
+        retry_some(conn, again, now=store.now, limit=10)
+    half = status()
+    with store.database.write() as conn:
+        retry_some(conn, Selection(batch, states=frozenset({JobState.SUCCEEDED})), now=store.now, limit=10)
+
+    assert f"2 answers were cut by num_predict or a full window: caravan retry {batch} --cut" in before
+    assert f"1 answer was cut by num_predict or a full window: caravan retry {batch} --cut" in half
+    assert "asked again already: 1 cut" in half
+    assert "caravan retry" not in status()
+    assert (
+        f"asked again already: 2 cut; the old answers stay until new ones are stored: caravan watch {batch}"
+        in status()
+    )
+
+
+def test_a_text_to_embed_that_is_too_long_is_proposed_to_be_cut_and_a_prompt_is_not(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARAVAN_DATABASE_URL", store.database.url.render_as_string(hide_password=False))
+    for kind in ("generate", "embed"):
+        batch = store.submit(new_job(1, kind=kind))
+        store.finish(store.claim()[0], Failed(Code.CONTEXT_OVERFLOW, "9,000 tokens"))
+        command = f"caravan run --from {batch} --code context_overflow --truncate"
+
+        for words in (["status", str(batch)], ["explain", str(batch)], ["explain", f"{batch}:c1"]):
+            assert (command in CliRunner().invoke(app, words).output) is (kind == "embed"), words
 
 
 def test_a_model_that_was_pulled_anew_while_its_jobs_ran_is_named(store: Store) -> None:
