@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 def generate(host: OllamaHost, request: Mapping[str, Any], *, call: Call | None = None) -> Reply:
     """The whole reply to a request to ``/api/generate``."""
-    return host.ask(PATH, {**request, "stream": True}, ReplyReader(host.bounds), call)
+    return host.ask(PATH, {**request, "stream": True}, ReplyReader(), call)
 
 
 def attempt_job(

@@ -45,7 +45,7 @@ class Echo(Kind):
 
     def answer(self, jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> Sequence[Answer]:
         texts = [job.prompt.upper() if job.request.get("loud") else job.prompt for job in jobs]
-        said = ask(PATH, {"model": jobs[0].model, "texts": texts}, ObjectReader(place.bounds))
+        said = ask(PATH, {"model": jobs[0].model, "texts": texts}, ObjectReader())
         return [_answer(one) for one in said["echoes"]]
 
 

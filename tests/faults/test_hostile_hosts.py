@@ -31,7 +31,7 @@ from worker.domain.hosts import Host, HostModel
 from worker.domain.jobs import JobState
 from worker.domain.selection import Selection
 from worker.errors import CODES, Code
-from worker.ollama.client import Bounds, Deadlines, OllamaHost
+from worker.ollama.client import Deadlines, OllamaHost
 from worker.serving.history import HostHistory
 from worker.serving.loop import serve_host
 from worker.serving.pace import Paces
@@ -45,7 +45,12 @@ DEADLINES = Deadlines(connect=2, first_byte=0.5, silence=0.5, total=1, load=5, p
 BRIEF = replace(PATIENT, unload=0.3)
 TOTAL_ALONE = replace(DEADLINES, first_byte=20, silence=20)
 """For a test of the deadline of the whole answer: on a busy machine a first byte may take its time."""
-SMALL = Bounds(line_bytes=100_000, reply_bytes=200_000, probe_bytes=1_000_000)
+
+
+@pytest.fixture(autouse=True)
+def _small_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, most in (("LINE_BYTES", 100_000), ("REPLY_BYTES", 200_000), ("PROBE_BYTES", 1_000_000)):
+        monkeypatch.setattr(f"worker.replies.bounds.{name}", most)
 
 
 def attempts_of(database: Database, batch: int, seq: int = 1) -> list[AttemptRow]:
@@ -142,7 +147,7 @@ def _serve(
         record_probe(
             conn, "gpu-1", version="0", models=[HostModel(MODELS[0], "d1", False, 4096)], now=clock.now()
         )
-    history, gpu = HostHistory(Paces("gpu-1")), OllamaHost(url, deadlines=deadlines, bounds=SMALL)
+    history, gpu = HostHistory(Paces("gpu-1")), OllamaHost(url, deadlines=deadlines)
     for _ in range(passes):
         wait_until(lambda: not history.paused(clock.monotonic()), description="the pause is over")
         tick(database, clock=clock)

@@ -268,7 +268,7 @@ def _ask(gpu: OllamaHost, key: RunnerKey) -> Timed:
         "shift": key.shift,
         "options": {**dict(key.options), "num_predict": TOKENS, "temperature": 0},
     }
-    reply = gpu.ask(PATH, {**request, "stream": True}, ReplyReader(gpu.bounds), call)
+    reply = gpu.ask(PATH, {**request, "stream": True}, ReplyReader(), call)
     return Timed(reply, call.started_at or 0.0, call.first_byte_at or 0.0, call.last_byte_at or 0.0)
 
 

@@ -6,7 +6,6 @@ them by name. A kind is pure: it builds requests and reads replies, and whoever 
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -19,7 +18,6 @@ from worker.domain.runners import RunnerKey, runner_key
 from worker.errors import HostError
 from worker.policy.context_window import OVERHEAD, bucket
 from worker.records import record
-from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.stream import Reader
 
@@ -44,7 +42,6 @@ class Place:
     """The window that was loaded, where Caravan named it: any other would reload the model."""
     fail_on_cut: bool = False
     families: Sequence[Marks] = FAMILIES
-    bounds: Bounds = field(default_factory=Bounds)
 
 
 @record

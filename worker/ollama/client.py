@@ -22,11 +22,11 @@ from worker.ollama.limits import (
 from worker.ollama.poison import WITHIN_SECONDS, Suspects
 from worker.ollama.probe import ModelDetails, read_loaded, read_models, read_version
 from worker.ollama.wire import Wire
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.replies.stream import ObjectReader, Reader, parse_object
 from worker.replies.wording import bad_reply
 
-__all__ = ["Bounds", "Call", "Deadlines", "OllamaHost"]
+__all__ = ["Call", "Deadlines", "OllamaHost"]
 
 T = TypeVar("T")
 
@@ -52,13 +52,11 @@ class OllamaHost:
         access: Access | None = None,
         slots: int = 1,
         deadlines: Deadlines | None = None,
-        bounds: Bounds | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._deadlines = deadlines or Deadlines()
-        self._bounds = bounds or Bounds()
         self._clock = clock or SystemClock()
-        self._wire = Wire(url, access=access or Access(), slots=slots, bounds=self._bounds, clock=self._clock)
+        self._wire = Wire(url, access=access or Access(), slots=slots, clock=self._clock)
         self._to_work = patience_to_work(self._deadlines)
         self._to_load = patience_to_load(self._deadlines)
         self._to_probe = patience_to_probe(self._deadlines)
@@ -70,11 +68,6 @@ class OllamaHost:
     def of(cls, host: Host, *, deadlines: Deadlines | None = None) -> "OllamaHost":
         """``host`` as the database knows it, with what it wants to see. Raises SettingsRefused."""
         return cls(host.url, access=host.access, slots=host.slots, deadlines=deadlines)
-
-    @property
-    def bounds(self) -> Bounds:
-        """How much it may send."""
-        return self._bounds
 
     @property
     def patience_to_probe(self) -> Patience:
@@ -252,11 +245,11 @@ class OllamaHost:
             if error.code is not Code.UNSUPPORTED or NOT_SPEAKING not in error.message:
                 raise
             texts = {name: value for name, value in request.items() if name not in ("prompt", "shift")}
-            reader = ObjectReader(self._bounds)
+            reader = ObjectReader()
             self.ask("/api/embed", {**texts, "input": []}, reader, patience=self._to_load)
 
     def _without_prompt(self, request: Mapping[str, Any], reason: str, patience: Patience) -> None:
-        reader = _LoadReader(self._bounds, reason)
+        reader = _LoadReader(reason)
         self.ask("/api/generate", {**request, "stream": False}, reader, patience=patience)
 
     # -- look -----------------------------------------------------------------------------------------------
@@ -283,17 +276,17 @@ class OllamaHost:
             None if request is None else _encoded(request),
             call=Call(),
             patience=self._to_probe,
-            limit=self._bounds.probe_bytes,
+            limit=bounds.PROBE_BYTES,
         )
         with self._wire.discreet():
-            return parse_object(content, self._bounds)
+            return parse_object(content)
 
 
 class _LoadReader(ObjectReader):
     """The answer to an empty prompt: what was done, and no text."""
 
-    def __init__(self, bounds: Bounds, reason: str) -> None:
-        super().__init__(bounds)
+    def __init__(self, reason: str) -> None:
+        super().__init__()
         self._reason = reason
 
     def end(self) -> dict[str, Any]:

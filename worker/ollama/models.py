@@ -65,7 +65,7 @@ def remove(gpu: "OllamaHost", model: str) -> None:
 def _follow(
     gpu: "OllamaHost", path: str, body: Mapping[str, Any], call: Call | None, hear: Hear | None
 ) -> None:
-    reader = TransferReader(gpu.bounds, hear or (lambda progress: None))
+    reader = TransferReader(hear or (lambda progress: None))
     gpu.ask(path, {**body, "stream": True}, reader, call, patience=gpu.patience_to_pull)
 
 

@@ -19,7 +19,7 @@ from worker.ollama.failures import BROKEN, from_exception, from_status
 from worker.ollama.limits import Patience
 from worker.ollama.secrets import resolve
 from worker.ollama.session import HEADERS, checked_url, current, open_session
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.replies.wording import bad_reply
 
 _READ_BYTES = 64 * 1024
@@ -32,10 +32,10 @@ class Wire:
     Raises SettingsRefused for an invalid URL, and for a secret or an authority that cannot be read.
     """
 
-    def __init__(self, url: str, *, access: Access, slots: int, bounds: Bounds, clock: Clock) -> None:
+    def __init__(self, url: str, *, access: Access, slots: int, clock: Clock) -> None:
         self.url, auth = checked_url(url)
         self._credentials = resolve(access, url_auth=auth)
-        self._bounds, self._clock = bounds, clock
+        self._clock = clock
         self._session = open_session(slots)
         self._headers = {**HEADERS, **self._credentials.headers}
         self._path = urlsplit(self.url).path
@@ -82,7 +82,7 @@ class Wire:
             raw = self._send(method, path, body, call, patience)
             pieces = _pieces(raw, call)
             if raw.status != 200:
-                content = _bounded(pieces, self._bounds.error_bytes)
+                content = _bounded(pieces, bounds.ERROR_BYTES)
                 raise from_status(
                     raw.status, raw.headers.get("Content-Type", ""), content, headers=raw.headers
                 )

@@ -16,7 +16,7 @@ from typing import Any, NoReturn, Protocol, TypeVar
 from worker.domain.numbers import count_of
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.replies.wording import bad_reply, from_error_value
 
 _REPEATS = 30
@@ -60,13 +60,13 @@ class ObjectReader:
 
     def __init__(
         self,
-        bounds: Bounds,
         *,
         limit: int | None = None,
+        depth: int | None = None,
         loads: Callable[[bytes | bytearray], Any] | None = None,
     ) -> None:
-        self._loads = loads
-        self._bounds, self._limit = bounds, bounds.probe_bytes if limit is None else limit
+        self._loads, self._depth = loads, depth
+        self._limit = bounds.PROBE_BYTES if limit is None else limit
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -76,7 +76,7 @@ class ObjectReader:
 
     def end(self) -> dict[str, Any]:
         """The object. Raises HostError for anything else, and for an object that names an error."""
-        record = parse_object(self._data, self._bounds, self._loads)
+        record = parse_object(self._data, self._depth, self._loads)
         if record.get("error") is not None:
             raise from_error_value(record["error"])
         return record
@@ -85,8 +85,7 @@ class ObjectReader:
 class TextReader(ABC):
     """A stream of records with pieces of text. ``feed`` returns the reply with the record that ends it."""
 
-    def __init__(self, bounds: Bounds) -> None:
-        self._bounds = bounds
+    def __init__(self) -> None:
         self._rest = bytearray()
         self._response = _Text()
         self._thinking = _Text()
@@ -130,7 +129,7 @@ class TextReader(ABC):
         self._rest = bytearray()
         if rest:
             try:
-                parse_object(rest, self._bounds)
+                parse_object(rest)
             except HostError:
                 if self.chunks or rest.startswith(b"{"):
                     self._cut()
@@ -150,7 +149,7 @@ class TextReader(ABC):
         )
 
     def _record(self, line: bytes) -> Reply | None:
-        record = parse_object(line, self._bounds)
+        record = parse_object(line)
         error = record.get("error")
         if error is not None:
             raise from_error_value(error)
@@ -174,8 +173,8 @@ class TextReader(ABC):
 
     def _count(self, piece: str, length: int) -> None:
         self._bytes += length if piece.isascii() else 3 * length
-        if self._bytes > self._bounds.reply_bytes:
-            raise HostError(Code.REPLY_TOO_LONG, f"the reply passed {self._bounds.reply_bytes:,} bytes")
+        if self._bytes > bounds.REPLY_BYTES:
+            raise HostError(Code.REPLY_TOO_LONG, f"the reply passed {bounds.REPLY_BYTES:,} bytes")
         piece = piece.strip()
         if piece == self._piece:
             self._repeats += 1
@@ -201,14 +200,14 @@ class TextReader(ABC):
             return
         text = json.dumps(storable_json(entries), separators=(",", ":"))
         self._logprob_bytes += len(text)
-        if self._logprob_bytes > self._bounds.reply_bytes:
-            message = f"the log probabilities passed {self._bounds.reply_bytes:,} bytes: lower top_logprobs"
+        if self._logprob_bytes > bounds.REPLY_BYTES:
+            message = f"the log probabilities passed {bounds.REPLY_BYTES:,} bytes: lower top_logprobs"
             raise HostError(Code.REPLY_TOO_LONG, message)
         self._logprobs.append(text[1:-1])
 
     def _check_line(self, length: int) -> None:
-        if length > self._bounds.line_bytes:
-            raise HostError(Code.BAD_REPLY, f"a line of more than {self._bounds.line_bytes:,} bytes")
+        if length > bounds.LINE_BYTES:
+            raise HostError(Code.BAD_REPLY, f"a line of more than {bounds.LINE_BYTES:,} bytes")
 
     def _reply(self, record: dict[str, Any], line: bytes) -> Reply:
         reason, context, model = record.get("done_reason"), record.get("context"), record.get("model")
@@ -296,19 +295,20 @@ def storable_json(value: Any) -> Any:
 
 
 def parse_object(
-    line: bytes | bytearray, bounds: Bounds, loads: Callable[[bytes | bytearray], Any] | None = None
+    line: bytes | bytearray,
+    depth: int | None = None,
+    loads: Callable[[bytes | bytearray], Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON object that ``line`` is. Raises HostError (BAD_REPLY) for anything else. ``loads``: for a long line that is
-    nearly all numbers."""
+    """The JSON object that ``line`` is. Raises HostError (BAD_REPLY) for anything else. ``depth``: of its levels, instead of
+    the usual one; ``loads``: for a long line that is nearly all numbers."""
+    depth = bounds.JSON_DEPTH if depth is None else depth
     if loads is None:
-        crowded = (
-            line.count(b"[") + line.count(b"{") > bounds.json_depth or line.count(b'"') > bounds.json_nodes
-        )
+        crowded = line.count(b"[") + line.count(b"{") > depth or line.count(b'"') > bounds.JSON_NODES
     else:
-        marks = ((b"[", bounds.json_depth), (b"{", bounds.json_depth), (b'"', bounds.json_nodes))
+        marks = ((b"[", depth), (b"{", depth), (b'"', bounds.JSON_NODES))
         crowded = any(_has_more(line, mark, most) for mark, most in marks)
     if crowded:
-        _check_shape(line, bounds)
+        _check_shape(line, depth)
     try:
         record = json.loads(line.decode()) if loads is None else loads(line)
     except (ValueError, RecursionError) as error:
@@ -337,19 +337,19 @@ _NODE = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[\]{}]', re.DOTALL)
 bracket."""
 
 
-def _check_shape(line: bytes | bytearray, bounds: Bounds) -> None:
+def _check_shape(line: bytes | bytearray, most: int) -> None:
     """Before it is parsed: three bytes of empty lists become sixty, and levels become a stack."""
     depth = 0
     for nodes, node in enumerate(_NODE.finditer(line), start=1):
         match node[0]:
             case b"[" | b"{":
                 depth += 1
-                if depth > bounds.json_depth:
-                    raise HostError(Code.BAD_REPLY, f"JSON nested more than {bounds.json_depth} levels deep")
+                if depth > most:
+                    raise HostError(Code.BAD_REPLY, f"JSON nested more than {most} levels deep")
             case b"]" | b"}":
                 depth -= 1
-        if nodes > bounds.json_nodes:
-            raise HostError(Code.BAD_REPLY, f"JSON of more than {bounds.json_nodes:,} texts and brackets")
+        if nodes > bounds.JSON_NODES:
+            raise HostError(Code.BAD_REPLY, f"JSON of more than {bounds.JSON_NODES:,} texts and brackets")
 
 
 def well_formed(text: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from worker.errors import Code, HostError
 from worker.records import record
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.replies.stream import parse_object
 from worker.replies.wording import bad_reply, from_error_value, one_line
 
@@ -28,8 +28,8 @@ class TransferReader:
     chunks = None
     partial = ""
 
-    def __init__(self, bounds: Bounds, hear: Callable[[Transfer], None]) -> None:
-        self._bounds, self._hear = bounds, hear
+    def __init__(self, hear: Callable[[Transfer], None]) -> None:
+        self._hear = hear
         self._rest = b""
         self._layers: dict[str, tuple[int, int]] = {}
         self._last = Transfer("")
@@ -37,7 +37,7 @@ class TransferReader:
     def feed(self, data: bytes) -> Transfer | None:
         """Read ``data``. Raises HostError."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > self._bounds.line_bytes:
+        if len(self._rest) > bounds.LINE_BYTES:
             raise bad_reply("an endless line of progress", self._rest[:200])
         for line in lines:
             if line.strip() and self._took(line):
@@ -53,7 +53,7 @@ class TransferReader:
         )
 
     def _took(self, line: bytes) -> bool:
-        record = parse_object(line, self._bounds)
+        record = parse_object(line)
         if record.get("error") is not None:
             raise from_error_value(record["error"])
         digest = record.get("digest")

@@ -20,7 +20,6 @@ from worker.ollama.client import Call
 from worker.policy.context_window import bucket, widened
 from worker.policy.retry import after_failure, most_attempts
 from worker.records import record
-from worker.replies.bounds import Bounds
 from worker.replies.families import FAMILIES, Marks
 from worker.replies.stream import Reader
 
@@ -69,7 +68,6 @@ def attempt_jobs(
     fail_on_cut: bool = False,
     num_ctx: int | None = None,
     families: Sequence[Marks] = FAMILIES,
-    bounds: Bounds | None = None,
 ) -> list[Ending]:
     """Ask the host once for all of ``jobs``, which are of one kind and runner; one ending for each, in their order.
 
@@ -83,7 +81,6 @@ def attempt_jobs(
         num_ctx,
         fail_on_cut=fail_on_cut or any(job.fail_on_cut for job in jobs),
         families=families,
-        bounds=bounds or Bounds(),
     )
     answers = _answers(jobs, _Conversation(ask, call), place)
     ended_at, seconds = clock.now(), (clock.monotonic() - began) / len(jobs)

@@ -113,7 +113,6 @@ def _attempt_on(machine: Machine, context: ServingContext) -> Attempt:
             fail_on_cut=context.fail_on_cut,
             num_ctx=runner.num_ctx,
             families=context.families,
-            bounds=context.gpu.bounds,
         )
 
     return attempt

@@ -37,7 +37,7 @@ from tests.integration.ollama.scripted import (
 from tests.waiting import wait_until
 from worker.clock import SystemClock
 from worker.errors import Code, HostError, SettingsRefused
-from worker.ollama.client import Bounds, Call, Deadlines, OllamaHost
+from worker.ollama.client import Call, Deadlines, OllamaHost
 
 REQUEST = {"model": "m", "prompt": "Hi", "options": {"num_predict": 5}}
 QUICK = Deadlines(connect=1, first_byte=0.2, silence=0.2, total=0.6, load=0.2, probe=0.3)
@@ -55,11 +55,10 @@ def failure(
     answer: Sequence[Action],
     *,
     deadlines: Deadlines = PATIENT,
-    bounds: Bounds | None = None,
     **request: object,
 ) -> HostError:
     with scripted(answer) as host:
-        gpu = OllamaHost(host.url, deadlines=deadlines, bounds=bounds)
+        gpu = OllamaHost(host.url, deadlines=deadlines)
         with pytest.raises(HostError) as caught:
             generate(gpu, {**REQUEST, **request})
         gpu.close()
@@ -405,10 +404,11 @@ def test_a_redirect_is_refused_and_the_prompt_goes_nowhere_else() -> None:
         assert other.requests == []
 
 
-def test_the_body_of_a_redirect_is_not_read_without_end() -> None:
+def test_the_body_of_a_redirect_is_not_read_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replies.bounds.ERROR_BYTES", 100_000)
     head = b"HTTP/1.1 302 Found\r\nLocation: /x\r\nTransfer-Encoding: chunked\r\n\r\n"
 
-    error = failure([Send(head), Flood(chunk(b"x" * 10_000))], bounds=Bounds(error_bytes=100_000))
+    error = failure([Send(head), Flood(chunk(b"x" * 10_000))])
 
     assert error.code is Code.BAD_REPLY
 
@@ -453,15 +453,21 @@ def test_the_body_of_a_redirect_is_not_read_without_end() -> None:
         "endless chunk length",
     ],
 )
-def test_what_is_no_ollama_server_is_a_bad_reply(answer: list[Action]) -> None:
-    error = failure(answer, bounds=Bounds(line_bytes=100_000))
+def test_what_is_no_ollama_server_is_a_bad_reply(
+    answer: list[Action], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.replies.bounds.LINE_BYTES", 100_000)
+
+    error = failure(answer)
 
     assert error.code is Code.BAD_REPLY
 
 
 @pytest.mark.fault(22)
-def test_text_without_end_is_given_up_with_what_came() -> None:
-    error = failure([Send(STREAM_HEAD), Flood(record("x" * 1000))], bounds=Bounds(reply_bytes=100_000))
+def test_text_without_end_is_given_up_with_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replies.bounds.REPLY_BYTES", 100_000)
+
+    error = failure([Send(STREAM_HEAD), Flood(record("x" * 1000))])
 
     assert error.code is Code.REPLY_TOO_LONG
     assert error.partial == "x" * 100_000

@@ -22,7 +22,7 @@ from tests.unit.ollama.recordings import VERSIONS, exchanges
 from worker.domain.hosts import HostModel, LoadedModel
 from worker.domain.runners import RunnerKey
 from worker.errors import Code, HostError
-from worker.ollama.client import Bounds, Deadlines, OllamaHost
+from worker.ollama.client import Deadlines, OllamaHost
 
 KEY = RunnerKey("m:latest", (("num_ctx", 4096), ("use_mmap", False)))
 QUICK = Deadlines(connect=1, load=0.2, probe=0.2)
@@ -402,9 +402,12 @@ def test_what_is_loaded_is_told_with_the_window_it_really_has() -> None:
         [Send(b"HTTP/1.1 200 OK\r\n\r\n"), Flood(b"x" * 10_000)],
     ],
 )
-def test_a_look_at_what_is_no_ollama_server_is_a_bad_reply(answer: list[Action]) -> None:
+def test_a_look_at_what_is_no_ollama_server_is_a_bad_reply(
+    answer: list[Action], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.replies.bounds.PROBE_BYTES", 100_000)
     with scripted(answer) as host:
-        gpu = OllamaHost(host.url, bounds=Bounds(probe_bytes=100_000))
+        gpu = OllamaHost(host.url)
 
         for look in (gpu.models, gpu.loaded, gpu.version):
             with pytest.raises(HostError) as caught:

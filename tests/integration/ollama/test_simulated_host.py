@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 from worker.domain.runners import RunnerKey
 from worker.errors import Code, HostError
 from worker.kinds.generate.request import wire_request
-from worker.ollama.client import Bounds, Call, Deadlines, OllamaHost
+from worker.ollama.client import Call, Deadlines, OllamaHost
 
 MODEL = "llama3.2:3b"
 THINKING = "deepseek-r1:8b"
@@ -36,10 +36,10 @@ def host(request: pytest.FixtureRequest) -> Iterator[RunningHost]:
 
 
 @pytest.fixture
-def gpu(host: RunningHost) -> Iterator[OllamaHost]:
-    one = OllamaHost(
-        host.url, slots=4, deadlines=QUICK, bounds=Bounds(line_bytes=100_000, probe_bytes=1_000_000)
-    )
+def gpu(host: RunningHost, monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaHost]:
+    monkeypatch.setattr("worker.replies.bounds.LINE_BYTES", 100_000)
+    monkeypatch.setattr("worker.replies.bounds.PROBE_BYTES", 1_000_000)
+    one = OllamaHost(host.url, slots=4, deadlines=QUICK)
     yield one
     one.close()
 

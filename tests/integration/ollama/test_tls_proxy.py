@@ -16,7 +16,7 @@ from worker.domain.runners import RunnerKey
 from worker.errors import CODES, Code, HostError, SettingsRefused
 from worker.kinds.generate.request import wire_request
 from worker.ollama.between import speaks_tls
-from worker.ollama.client import Bounds, Call, Deadlines, OllamaHost
+from worker.ollama.client import Call, Deadlines, OllamaHost
 
 SECRET = "correct horse"
 USER = f"gpu:{SECRET}"
@@ -163,7 +163,7 @@ def test_no_ollama_behind_the_path_is_named(proxy: Proxy, access: Access) -> Non
 def test_a_proxys_own_failure_is_named_in_a_load_and_in_a_job_and_is_never_the_jobs_fault(
     proxy: Proxy, access: Access
 ) -> None:
-    gpu = OllamaHost(proxy.url, access=access, bounds=Bounds())
+    gpu = OllamaHost(proxy.url, access=access)
     for status, words in ((502, "answers in the host's place"), (504, "gave up waiting for the host")):
         proxy.status = status
 

@@ -16,7 +16,7 @@ from worker.door import problems
 from worker.exports import input_kinds
 from worker.ollama.limits import MOST_MODELS
 from worker.policy.retry import LONGEST_WAIT, MOST_LOSSES
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.settings import Settings
 from worker.storage import batches
 from worker.storage.ids import MOST_JOBS
@@ -26,8 +26,6 @@ JOB = "the line is refused by number and field (`too_large`)"
 FILE = "the input is refused"
 ROW = "the row is refused by its line"
 HOST = "`bad_reply`: not charged, the host steps back"
-
-_bounds = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,21 +165,21 @@ def limits() -> list[Limit]:
         Limit("tokens a second, at least", *_setting("floor_tokens_per_second"), "`below_floor`"),
         Limit(
             "all text of one reply",
-            _size(_bounds.reply_bytes),
+            _size(bounds.REPLY_BYTES),
             "`num_predict` of the job",
             "`reply_too_long`: the job has failed, what came is kept as its answer",
         ),
-        Limit("one line of a reply", _size(_bounds.line_bytes), FIXED, HOST),
-        Limit("levels of JSON of a host", f"{_bounds.json_depth}", FIXED, HOST),
-        Limit("texts and brackets of one line of a host", f"{_bounds.json_nodes:,}", FIXED, HOST),
+        Limit("one line of a reply", _size(bounds.LINE_BYTES), FIXED, HOST),
+        Limit("levels of JSON of a host", f"{bounds.JSON_DEPTH}", FIXED, HOST),
+        Limit("texts and brackets of one line of a host", f"{bounds.JSON_NODES:,}", FIXED, HOST),
         Limit(
             "an answer of `/api/tags`, `ps`, `show`, `version`",
-            _size(_bounds.probe_bytes),
+            _size(bounds.PROBE_BYTES),
             FIXED,
             "the host is not used",
         ),
         Limit("models of one host", f"{MOST_MODELS:,}", FIXED, "the host is not used"),
-        Limit("the body of a refusal of a host", _size(_bounds.error_bytes), FIXED, "the rest is not read"),
+        Limit("the body of a refusal of a host", _size(bounds.ERROR_BYTES), FIXED, "the rest is not read"),
         Limit("a message of a host", "2,000 characters, one line", FIXED, "it is cut"),
         Limit(
             "the wait that a busy host may ask for (`Retry-After`)",

@@ -11,7 +11,6 @@ import pytest
 from benchmarks.answerer import MODELS, OUTPUT_TOKENS, TEXT, WINDOW, Request, State, take_request
 from worker.kinds.generate.kind import ReplyReader
 from worker.ollama.probe import read_loaded, read_models
-from worker.replies.bounds import Bounds
 
 MODEL = MODELS[0]
 
@@ -61,7 +60,7 @@ def test_what_is_no_request_is_refused() -> None:
 
 
 def test_a_streamed_reply_is_whole_for_the_client_that_reads_it() -> None:
-    reply = ReplyReader(Bounds()).feed(generate(State(), prompt="Hello"))
+    reply = ReplyReader().feed(generate(State(), prompt="Hello"))
 
     assert reply is not None
     assert (reply.response, reply.done_reason, reply.eval_count) == (TEXT, "stop", OUTPUT_TOKENS)

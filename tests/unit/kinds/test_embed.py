@@ -20,7 +20,6 @@ from worker.kinds.base import Answer, Place
 from worker.kinds.embed.kind import TEXTS_A_CALL, TOKENS_A_CALL
 from worker.kinds.embed.reply import VectorsReader, shares
 from worker.kinds.registry import kind_of, shapes, together
-from worker.replies.bounds import Bounds
 from worker.replies.stream import Reader
 from worker.replies.vectors import unpack_vector, vector_values
 
@@ -276,7 +275,7 @@ def test_a_reply_without_a_vector_for_each_text_is_no_reply(reply: dict[str, Any
     ],
 )
 def test_a_reply_that_would_fill_the_memory_is_refused_before_it_is_parsed(body: bytes, problem: str) -> None:
-    reader = VectorsReader(Bounds(), 1)
+    reader = VectorsReader(1)
     reader.feed(body)
 
     with pytest.raises(HostError, match=problem):

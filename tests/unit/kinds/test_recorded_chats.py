@@ -7,7 +7,6 @@ import pytest
 from tests.unit.ollama.recordings import VERSIONS, Exchange, exchanges
 from worker.errors import Code, HostError
 from worker.kinds.chat.kind import ChatReader
-from worker.replies.bounds import Bounds
 
 SCENES = ("chat", "chat-tools", "chat-window")
 ANSWERED = [
@@ -23,7 +22,7 @@ ANSWERED = [
 @pytest.mark.parametrize("recorded", ANSWERED, ids=lambda one: one.id)
 def test_a_recorded_chat_is_read_as_its_records_say(recorded: Exchange) -> None:
     records = [json.loads(line) for line in recorded.lines]
-    reader = ChatReader(Bounds())
+    reader = ChatReader()
 
     reply = reader.feed(recorded.body) or reader.end()
 
@@ -55,5 +54,5 @@ def test_the_recordings_have_calls_and_answers_with_nothing_in_them() -> None:
 )
 def test_what_is_no_message_is_a_bad_reply(line: str) -> None:
     with pytest.raises(HostError) as caught:
-        ChatReader(Bounds()).feed(line.encode() + b"\n")
+        ChatReader().feed(line.encode() + b"\n")
     assert caught.value.code is Code.BAD_REPLY

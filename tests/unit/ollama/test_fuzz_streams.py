@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
 from worker.kinds.generate.kind import ReplyReader
-from worker.replies.bounds import Bounds
 
 STREAM = b"".join(
     json.dumps(record).encode() + b"\n"
@@ -33,7 +32,7 @@ reproducible = settings(max_examples=300)
 
 
 def read(*reads: bytes) -> Reply:
-    reader = ReplyReader(Bounds())
+    reader = ReplyReader()
     for data in reads:
         if (reply := reader.feed(data)) is not None:
             return reply

@@ -13,13 +13,12 @@ from tests.unit.ollama.recordings import VERSIONS, Exchange, all_generate, excha
 from worker.domain.replies import Reply
 from worker.errors import Code, HostError
 from worker.kinds.generate.kind import ReplyReader
-from worker.replies.bounds import Bounds
 
 both_versions = pytest.mark.parametrize("version", VERSIONS)
 
 
-def read(pieces: Iterable[bytes], bounds: Bounds | None = None) -> Reply:
-    reader = ReplyReader(bounds or Bounds())
+def read(pieces: Iterable[bytes]) -> Reply:
+    reader = ReplyReader()
     try:
         for piece in pieces:
             if (reply := reader.feed(piece)) is not None:
@@ -30,9 +29,9 @@ def read(pieces: Iterable[bytes], bounds: Bounds | None = None) -> Reply:
         raise
 
 
-def failure(*pieces: bytes, bounds: Bounds | None = None) -> HostError:
+def failure(*pieces: bytes) -> HostError:
     with pytest.raises(HostError) as caught:
-        read(pieces, bounds)
+        read(pieces)
     return caught.value
 
 
@@ -285,8 +284,9 @@ def test_brackets_within_text_are_no_depth() -> None:
     assert read([line(response=text, **DONE)]).response == text
 
 
-def test_a_line_without_end_is_given_up() -> None:
-    reader = ReplyReader(Bounds(line_bytes=1000))
+def test_a_line_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replies.bounds.LINE_BYTES", 1000)
+    reader = ReplyReader()
 
     with pytest.raises(HostError) as caught:
         for _ in range(1000):
@@ -295,8 +295,10 @@ def test_a_line_without_end_is_given_up() -> None:
     assert caught.value.code is Code.BAD_REPLY
 
 
-def test_more_text_than_allowed_is_given_up_with_what_came() -> None:
-    error = failure(*[line(response="x" * 100)] * 11, bounds=Bounds(reply_bytes=1000))
+def test_more_text_than_allowed_is_given_up_with_what_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replies.bounds.REPLY_BYTES", 1000)
+
+    error = failure(*[line(response="x" * 100)] * 11)
 
     assert error.code is Code.REPLY_TOO_LONG
     assert error.partial == "x" * 1000
@@ -391,11 +393,12 @@ def test_log_probabilities_that_no_database_can_hold_are_replaced() -> None:
     assert read([record]).logprobs == [{"token": "\ufffd\ufffd", "logprob": None}]
 
 
-def test_log_probabilities_are_bounded() -> None:
+def test_log_probabilities_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.replies.bounds.REPLY_BYTES", 2_000)
     entries = [{"token": "word", "logprob": -0.1}] * 10
     record = line(response="a", logprobs=entries)
 
-    error = failure(*[record] * 10, bounds=Bounds(reply_bytes=2_000))
+    error = failure(*[record] * 10)
 
     assert error.code is Code.REPLY_TOO_LONG
     assert failure(line(logprobs={"token": "a"})).code is Code.BAD_REPLY

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from worker.errors import Code, HostError
-from worker.replies.bounds import Bounds
 from worker.replies.registries import verdict
 from worker.replies.transfers import Transfer, TransferReader
 
@@ -14,7 +13,7 @@ from worker.replies.transfers import Transfer, TransferReader
 def heard(*lines: Any, pieces: int = 7) -> tuple[list[Transfer], Transfer]:
     """What a reader tells of these lines, cut into pieces, and its reply."""
     told: list[Transfer] = []
-    reader = TransferReader(Bounds(), told.append)
+    reader = TransferReader(told.append)
     data = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
     for start in range(0, len(data), pieces):
         reply = reader.feed(data[start : start + pieces])

@@ -45,7 +45,7 @@ class Chat(Kind):
 
 def _answered(job: ClaimedJob, ask: Ask, place: Place) -> Outcome:
     def send(body: Mapping[str, Any]) -> Reply:
-        return ask(PATH, {**body, "stream": True}, ChatReader(place.bounds))
+        return ask(PATH, {**body, "stream": True}, ChatReader())
 
     if job.carries and not job.request["messages"]:
         return Failed(Code.PARENT_FAILED, "the conversation that it follows is not there any more")

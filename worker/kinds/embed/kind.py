@@ -63,7 +63,7 @@ def _answers(jobs: Sequence[ClaimedJob], ask: Ask, place: Place) -> list[Answer]
     while lists:
         part = lists.pop()
         try:
-            vectors = ask(PATH, _body(part, place), VectorsReader(place.bounds, len(part)))
+            vectors = ask(PATH, _body(part, place), VectorsReader(len(part)))
         except HostError as error:
             broken += error.code is Code.HOST_ERROR and len(part) == 1
             if not _is_of_one(error) or (broken > 1 and not any(map(_is_vector, answers.values()))):

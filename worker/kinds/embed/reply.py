@@ -1,13 +1,12 @@
 """The reply of ``POST /api/embed`` → a vector and a share of what it took for each text."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
 
 from worker.records import record
-from worker.replies.bounds import Bounds
+from worker.replies import bounds
 from worker.replies.stream import ObjectReader
 from worker.replies.timings import seconds
 from worker.replies.vectors import pack_vector, vector_problem
@@ -30,11 +29,11 @@ class VectorsReader:
     chunks = None
     partial = ""
 
-    def __init__(self, bounds: Bounds, texts: int) -> None:
+    def __init__(self, texts: int) -> None:
         # a list for each text, which is no depth
         self._object = ObjectReader(
-            replace(bounds, json_depth=bounds.json_depth + texts),
-            limit=bounds.reply_bytes,
+            limit=bounds.REPLY_BYTES,
+            depth=bounds.JSON_DEPTH + texts,
             loads=from_json,  # reads numbers in half the time
         )
         self._texts = texts

@@ -59,7 +59,7 @@ def _refused(job: ClaimedJob, place: Place) -> Outcome | None:
 
 def _answered(job: ClaimedJob, ask: Ask, place: Place) -> Outcome:
     def send(body: Mapping[str, Any]) -> Reply:
-        return ask(PATH, {**body, "stream": True}, ReplyReader(place.bounds))
+        return ask(PATH, {**body, "stream": True}, ReplyReader())
 
     body = wire_request(
         job.model, job.prompt, job.request, place.model, window=place.window, num_ctx=place.num_ctx
