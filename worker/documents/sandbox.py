@@ -55,10 +55,10 @@ class Sandbox(ImmutableSandboxedEnvironment):
         del self.globals["lipsum"]
         self.filters["join"] = self._join
         self.filters["tojson"] = lambda value, indent=None: _json(value, indent=indent)
+        self.filters["pprint"] = lambda value: _json(value, indent=2)  # Jinja's own writes None and True
         self.filters = {name: self._measured(name, function) for name, function in self.filters.items()}
         self.filters["attr"] = self.getitem  # which never finds a method
-        self.filters["_counted"] = self._counted
-        self.filters["_value"] = _value
+        self.filters |= {"_counted": self._counted, "_value": _value}
         self.filters["_joined"] = lambda parts: self._bounded(_joined(parts))
 
     def begin(self) -> None:

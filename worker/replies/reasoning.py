@@ -105,6 +105,8 @@ def _split(response: str, cut: bool, expects_reasoning: bool | None, families: S
         blocks.append(body[:at])
         rest, marks = body[at + len(opened.closing) :], opened
     if marks is not None:
+        while _begins(rest.lstrip(), marks.closing):  # once more, before the answer
+            rest = rest.lstrip()[len(marks.closing) :]
         return _joined(_unwrapped(rest, marks), blocks)
     text = response.lstrip()
     wrapped = next((one for one in present if one.answer_opening and _begins(text, one.answer_opening)), None)

@@ -159,6 +159,7 @@ def test_everything_json_holds_comes_through_a_template_unchanged() -> None:
 
     assert json.loads(rendered("{{ v }}", v=value)) == value
     assert json.loads(rendered("{{ v|tojson }}", v=value)) == value
+    assert json.loads(rendered("{{ v|pprint }}", v=value)) == value
 
 
 def test_a_template_that_is_none_is_still_refused_before_any_row() -> None:

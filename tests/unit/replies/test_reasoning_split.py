@@ -325,3 +325,9 @@ def test_no_text_is_lost_and_nothing_is_a_defect(pieces: list[str], expects: boo
     words = sorted(re.findall("word[0-9]", response))
     assert sorted(re.findall("word[0-9]", f"{parted.reasoning or ''} {parted.answer}")) == words
     assert not (parted.open and parted.answer)
+
+
+@pytest.mark.parametrize("expects", ANY)
+@pytest.mark.parametrize("again", ["</think>", "\n\n</think>\n\n", "</think>\n</THINK>\n"])
+def test_a_closing_tag_that_comes_again_is_no_answer(again: str, expects: bool | None) -> None:
+    assert split(f"<think>hm</think>{again}Blue.", expects=expects) == Split("Blue.", "hm")
