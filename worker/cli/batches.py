@@ -60,7 +60,7 @@ def status(
     """Show how far a batch has come, or list all batches.
 
     Of one batch it says why it is paused, and what its jobs failed with.
-    Exit code: 0; 3 where nothing is left to do and not every job succeeded.
+    Exit code: 0; 2 where it was refused; 3 where nothing is left to do and not every job succeeded.
 
     Example: caravan status @last
     """
@@ -133,7 +133,7 @@ def status(
             typer.echo(f"  {rejected}")
         if row.pruned_at is not None:
             typer.echo(f"  pruned {row.pruned_at.astimezone():%Y-%m-%d %H:%M}: prompts and answers are gone")
-    if progress.total and not progress.open:
+    if row.state is BatchState.REFUSED or (progress.total and not progress.open):
         raise typer.Exit(finished_code(progress))
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-from worker.domain.batches import BatchProgress
+from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.errors import MOST_ALIKE, CaravanError, InputRefused, Mistake, NoHost, Problem
 
+REFUSED = 2
 FAILED_OR_HELD = 3
 TOO_LATE = 5
 
@@ -13,7 +14,7 @@ TOO_LATE = 5
 def exit_code(error: CaravanError) -> int:
     match error:
         case InputRefused():
-            return 2
+            return REFUSED
         case NoHost():
             return 4
         case _:
@@ -73,6 +74,9 @@ def _is_of_the_command(problem: Problem) -> bool:
 
 
 def finished_code(progress: BatchProgress) -> int:
-    """0 when every job of the batch succeeded, those outside of ``--limit`` or ``--sample`` apart; else 3."""
+    """0 when every job of the batch succeeded, those outside of ``--limit`` or ``--sample`` apart; 2 where it was refused;
+    else 3."""
+    if progress.batch.state is BatchState.REFUSED:
+        return REFUSED
     succeeded = progress.counts.get(JobState.SUCCEEDED, 0)
     return 0 if succeeded == progress.total - progress.outside else FAILED_OR_HELD

@@ -17,7 +17,7 @@ from worker.cli.selection import Matching, parse_pair, refuse_unknown_metadata, 
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import machine_output, reader_gone
 from worker.cli.submissions import character
-from worker.domain.batches import BatchState
+from worker.domain.batches import SETTLED
 from worker.domain.jobs import JobState
 from worker.domain.numbers import count_of
 from worker.domain.runners import normalise_model
@@ -365,6 +365,6 @@ def _waiter(database: "Database", batch_id: int | None) -> Callable[[], bool]:
         if batch_id is None:
             return True
         with database.read() as conn:
-            return get_batch(conn, batch_id).state not in (BatchState.FINISHED, BatchState.CANCELLED)
+            return get_batch(conn, batch_id).state not in SETTLED
 
     return again

@@ -24,6 +24,7 @@ from worker.cli.render import Console, Rates, output_console, rates, without_eta
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import reader_gone
 from worker.clock import Clock
+from worker.domain.batches import BatchProgress, BatchState
 from worker.domain.jobs import JobState
 from worker.errors import DatabaseFailure
 from worker.explain.reasons import why_nothing_moves
@@ -47,7 +48,7 @@ def watch(
     """Watch a batch until it is done, or all work.
 
     Shows models, hosts, speeds, failures, and what it waits for. Off a terminal it prints a line for each change.
-    Exit code: 0, or 3 where jobs failed or are held; 130 after Ctrl-C.
+    Exit code: 0; 2 where it was refused; 3 where jobs failed or are held; 130 after Ctrl-C.
 
     Example: caravan watch @last
     """
@@ -71,7 +72,7 @@ def watch(
                         rate = eta.into(pace.rates(now))
                         reasons = [] if _moves(now) else why_nothing_moves(now, now.at)
                         screen.show(now, without_eta(rate) if reasons else rate, reasons)
-                        if now.progress is not None and not now.progress.open and now.progress.total:
+                        if now.progress is not None and _is_over(now.progress):
                             break
                     if reader_gone():
                         raise BrokenPipeError
@@ -88,6 +89,10 @@ def _rest(database: Database, clock: Clock, batch_id: int | None) -> Callable[[]
             return quote_batch(conn, batch_id, now=clock.now())
 
     return read
+
+
+def _is_over(progress: BatchProgress) -> bool:
+    return progress.batch.state is BatchState.REFUSED or bool(progress.total and not progress.open)
 
 
 def _moves(now: Situation) -> bool:

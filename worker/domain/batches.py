@@ -23,6 +23,10 @@ class BatchState(StrEnum):
     REFUSED = "refused"
 
 
+SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
+"""States in which nothing more comes of a batch by itself."""
+
+
 @record
 class Batch:
     """Jobs submitted together and reported together."""

@@ -9,6 +9,7 @@ from datetime import timedelta
 from functools import partial
 
 from worker.clock import Clock
+from worker.domain.batches import SETTLED
 from worker.domain.keeping import Ended
 from worker.domain.operations import Operation, Verb
 from worker.domain.selection import Selection
@@ -24,7 +25,6 @@ from worker.storage.batches import cancel_batch, get_batch
 from worker.storage.copy import nobody_serves
 from worker.storage.engine import Database
 from worker.storage.keeping import (
-    SETTLED,
     close_pruned,
     count_marked,
     count_there,

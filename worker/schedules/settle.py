@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worker.clock import Clock
-from worker.domain.batches import Batch, BatchState
+from worker.domain.batches import SETTLED, Batch, BatchState
 from worker.domain.jobs import JobState
 from worker.domain.numbers import count_of
 from worker.domain.schedules import Firing, FiringState, Schedule
@@ -28,7 +28,6 @@ from worker.storage.schedule_answers import answer_digests, settle_documents
 from worker.storage.schedules import get_schedule
 
 LEASE = timedelta(minutes=10)
-_ENDED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
 
 def settle_all(database: Database, *, clock: Clock) -> int:
@@ -54,7 +53,7 @@ def settle(database: Database, firing: Firing, *, clock: Clock) -> bool:
         with database.read() as conn:
             try:
                 batch = get_batch(conn, firing.batch_id)
-                if batch.state not in _ENDED:
+                if batch.state not in SETTLED:
                     reason = _stuck(batch, batch_counts(conn, batch.id))
                     if reason is None:
                         return False

@@ -28,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import Connection
 
 from worker.domain.answers import AnswerCounts
-from worker.domain.batches import BatchState
+from worker.domain.batches import SETTLED
 from worker.domain.jobs import JobState
 from worker.domain.keeping import Ended, keep_period
 from worker.domain.selection import Selection
@@ -43,8 +43,6 @@ from worker.storage.schedule_answers import unanswer
 from worker.storage.selection import matching
 from worker.storage.tables import all_tables, batches, follows, jobs, operations, rejects
 from worker.storage.transitions import CANCEL_RUNNING, move
-
-SETTLED = frozenset({BatchState.FINISHED, BatchState.CANCELLED, BatchState.REFUSED})
 
 
 def _begins_with_job(table: Table) -> bool:

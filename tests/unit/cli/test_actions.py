@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job
+from tests.integration.storage.conftest import NOW, Store, a_result, ending, new_job, refuse_batch
 from tests.shell import Shell
 from worker.domain.attempts import Failed, Held, Succeeded
 from worker.domain.batches import BatchState
 from worker.domain.jobs import JobState
-from worker.errors import Code
+from worker.errors import Code, Problem
 from worker.serving.brake import apply_brakes
-from worker.storage.batches import get_batch
+from worker.storage.batches import create_batch, get_batch
 from worker.storage.finishes import finish_jobs
 
 
@@ -231,6 +231,15 @@ def test_batches_are_listed_newest_first_with_why_they_are_paused(store: Store, 
         first
     ]
     assert "no batches in that state" in shell("status", "--state", "refused").stdout
+
+
+def test_nobody_waits_for_a_batch_that_was_refused(store: Store, shell: Shell) -> None:
+    with store.database.write() as conn:
+        batch, _ = create_batch(conn, key="k", name="bad", source=None, now=NOW)
+        refuse_batch(conn, batch.id, [Problem(7, "prompt", "wrong_type", "expected a text")], now=NOW)
+
+    assert shell("status", "bad").exit_code == shell("watch", "bad").exit_code == 2
+    assert shell("results", "bad", "--follow").exit_code == 0
 
 
 def test_the_list_of_batches_counts_answers_that_somebody_should_look_at(store: Store, shell: Shell) -> None:
