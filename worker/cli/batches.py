@@ -29,11 +29,6 @@ from worker.storage.reports import failures_by_code
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
 
-Reference = Annotated[
-    str,
-    typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last."),
-]
-
 COMMONEST = 5
 """Codes of failures that are listed for people."""
 MOST_LINES = 50

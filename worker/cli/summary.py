@@ -165,10 +165,6 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
     return True
 
 
-def _unanswered(progress: BatchProgress) -> int:
-    return sum(jobs for state, jobs in progress.counts.items() if state is not JobState.SUCCEEDED)
-
-
 def _say_unwritten(output: Path, error: OSError | InputRefused, later: str) -> None:
     """On standard error, also under -q: all work was done, and the file that was asked for is not there."""
     if isinstance(error, OSError):

@@ -141,7 +141,7 @@ def _refused(message: str) -> CaravanError:
     return InputRefused([Problem(0, "words", "search", message)])
 
 
-def snippet(text: str, query: WordQuery, *, marks: tuple[str, str] = ("[", "]")) -> str | None:
+def snippet(text: str, query: WordQuery) -> str | None:
     """The surroundings of the first hit, in one line, the hits in it marked; None without one."""
     folded, places = _folded_with_places(text)
     text = unicodedata.normalize("NFC", text)
@@ -157,7 +157,7 @@ def snippet(text: str, query: WordQuery, *, marks: tuple[str, str] = ("[", "]"))
     for first, last in spans:
         if first < at or last > end:
             continue
-        parts += [text[at:first], marks[0], text[first:last], marks[1]]
+        parts += [text[at:first], "[", text[first:last], "]"]
         at = last
     parts.append(text[at:end])
     shown = " ".join("".join(parts).split())

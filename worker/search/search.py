@@ -81,7 +81,6 @@ def search(
     models: Collection[str] = (),
     fields: Collection[Field] = FIELDS,
     limit: int = 20,
-    marks: tuple[str, str] = ("[", "]"),
 ) -> SearchResult:
     """Jobs that hold these words, the newest batch first, and in it the last line. Raises InputRefused."""
     query = parse(words)
@@ -92,7 +91,7 @@ def search(
         while looked < LOOKED_AT:
             ids = storage.candidates(conn, query, batch_id=batch_id, below=below, limit=CANDIDATES)
             for text in storage.texts(conn, ids):
-                hit = _hit(text, query, fields, marks) if not models or text.model in models else None
+                hit = _hit(text, query, fields) if not models or text.model in models else None
                 if hit is None:
                     continue
                 if len(hits) == limit:
@@ -104,12 +103,12 @@ def search(
     return SearchResult(tuple(hits), True, progress)
 
 
-def _hit(text: Text, query: WordQuery, fields: Collection[Field], marks: tuple[str, str]) -> Hit | None:
+def _hit(text: Text, query: WordQuery, fields: Collection[Field]) -> Hit | None:
     texts: dict[Field, str | None] = {"prompt": text.prompt, "answer": text.answer}
     if not query.fits(*(texts[field] for field in fields)):
         return None
     for field in ("answer", "prompt"):
-        shown = snippet(texts[field] or "", query, marks=marks) if field in fields else None
+        shown = snippet(texts[field] or "", query) if field in fields else None
         if shown is not None:
             return Hit(text, field, shown)
     return None
