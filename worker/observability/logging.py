@@ -85,6 +85,22 @@ class Repeats(logging.Filter):
         return True
 
 
+class Once(logging.Filter):
+    """Lets each sentence through once: what holds for several hosts, such as a full disk, is said of none of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._past: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING or record.exc_info:
+            return True
+        text = sentence(record.getMessage(), getattr(record, "fields", None) or {})
+        is_new = text not in self._past
+        self._past.add(text)
+        return is_new
+
+
 class EachMinute(logging.Filter):
     """Adds up what was stored for a host, and lets a line of it through each minute."""
 
@@ -116,6 +132,8 @@ def configure(level: str = "INFO", *, style: str = "line", repeats: bool = True)
         handler.addFilter(EachMinute())
     if not repeats:
         handler.addFilter(Repeats(math.inf) if style == "sentence" else Repeats())
+        if style == "sentence":
+            handler.addFilter(Once())
     if style == "sentence":  # the failure before it is shown, and the display shows the pause
         handler.addFilter(lambda record: record.getMessage() != "host.paused")
     handler.setFormatter(_FORMATTERS[style]())

@@ -23,7 +23,7 @@ from worker.domain.batches import BatchProgress
 from worker.domain.jobs import JobState
 from worker.door.submit import Receipt
 from worker.errors import Code, DatabaseUnavailable, HostError
-from worker.observability.logging import EachMinute, LineFormatter, Repeats
+from worker.observability.logging import EachMinute, LineFormatter, Once, Repeats
 from worker.policy.answers import Room
 from worker.policy.outlook import Outlook
 from worker.serving.endings import _blame
@@ -154,6 +154,19 @@ def test_twenty_like_lines_are_one_and_the_next_says_how_many_there_were() -> No
     assert other
     assert repeats.filter(later)
     assert later.fields["more_like_it"] == 19  # type: ignore[attr-defined]
+
+
+def test_a_sentence_that_holds_for_each_host_is_said_once() -> None:
+    once = Once()
+
+    def passes(event: str, **fields: object) -> bool:
+        record = logging.LogRecord("caravan", logging.WARNING, "", 0, event, None, None)
+        record.fields = fields
+        return once.filter(record)
+
+    full = "database or disk is full"
+    assert [passes("database.unavailable", host=host, message=full) for host in "abc"] == [True, False, False]
+    assert [passes("host.unreachable", host=host, message="refused") for host in "ab"] == [True, True]
 
 
 def test_what_is_stored_within_a_minute_is_one_line_for_each_host() -> None:
