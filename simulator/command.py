@@ -118,7 +118,9 @@ def _faults(file: Path | None) -> tuple[Fault, ...]:
         return ()
     try:
         return fault_list(json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="--faults") from None
+    except ValueError as error:
         raise typer.BadParameter(f"{file}: {error}", param_hint="--faults") from None
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from worker.storage.engine import Database
 
 _NAME = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9._:@~%\[\]-]{0,99}")
+_WORD = re.compile(r"[A-Za-z0-9_-]+")
+"""What is rather a name than an address."""
 _MISPLACED = 4
 """Exit code of ``add`` and ``set --url`` where the address cannot be right."""
 
@@ -70,6 +72,9 @@ def hosts_add(
         raise SettingsRefused(
             f"{name[:100]!r} is not a valid name for a host. Use letters, digits and . _ : -"
         )
+    if ("://" in name or name.rpartition(":")[2].isdecimal()) and _WORD.fullmatch(url):
+        order = f"the name comes first, then the URL, as in caravan hosts add {url} {name}"
+        raise typer.BadParameter(order, param_hint="NAME")
     host = Host(
         name,
         host_address(url),

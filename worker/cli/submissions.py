@@ -107,11 +107,18 @@ def entry_of(
 
 
 def row_file_of(settings: "Settings", file: Path, submission: "Submission") -> "RowFile":
-    """FILE; standard input (``-``) is kept as a file first."""
+    """FILE; standard input (``-``) is kept as a file first. Raises InputRefused for what is no file."""
     from worker.door.input_files import keep_standard_input
     from worker.door.rows import RowFile
 
     if str(file) != "-":
+        if file.is_dir():
+            raise refused(
+                "FILE", "unreadable", f"{file} is a folder; --documents {file} asks each document in it"
+            )
+        if " " in file.name and not file.suffix and not file.exists():
+            message = f"there is no file {file.name!r}; caravan ask asks a single question"
+            raise refused("FILE", "unreadable", message)
         return RowFile(file)
     folder = settings.home / "input"
     return RowFile(keep_standard_input(sys.stdin.buffer, folder, rows=not submission.is_plain), "-")

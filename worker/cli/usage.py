@@ -33,6 +33,20 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
     return next(iter(get_close_matches(word, list(words), n=1, cutoff=0.6)), None)
 
 
+def nearest_option(name: str, options: Iterable[str]) -> str | None:
+    """The option that was probably meant: one that begins so, or is written alike. The dashes, which all have, do not count.
+
+    >>> nearest_option("--outp", ["--output", "--out-of"]), nearest_option("--modle", ["--model", "--mode"])
+    ('--output', '--model')
+    >>> nearest_option("--where", ["--sheet"]), nearest_option("--truncate", ["--state"]), nearest_option("-x", ["-o"])
+    (None, None, None)
+    """
+    words = {option.removeprefix("--"): option for option in options if option.startswith("--")}
+    word = name.lstrip("-")
+    begun = sorted(other for other in words if len(word) > 2 and other.startswith(word))
+    return words.get(next(iter(begun or get_close_matches(word, words, n=1, cutoff=0.7)), ""))
+
+
 def no_command(word: str, commands: Sequence[str], path: str = "caravan") -> str:
     """The message for a command that is not there.
 
@@ -105,7 +119,9 @@ def _no_option(error: Any, ctx: Any, path: str) -> str:
                 if param.param_type_name == "argument"
             )
             return f"{_within(path)} has no option {name}: give its value alone, {path} {usage}"
-        match = FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest(name, known - EVERYWHERE)
+        match = (
+            FAMILIAR.get(name) if FAMILIAR.get(name) in known else nearest_option(name, known - EVERYWHERE)
+        )
         if match:
             return f"{_within(path)} has no option {name}; did you mean {match}?"
     return f"{_within(path)} has no option {name} ({path} --help-all)"

@@ -39,6 +39,10 @@ def host_address(text: str) -> str:
         default = DEFAULT_PORT
     else:
         scheme = scheme.lower()
+        if "=" in scheme:
+            raise SettingsRefused(
+                f"{_quoted(text)}: give the name of a host or its address, not both; {_EXPECTED}"
+            )
         if scheme not in _PORTS:
             raise SettingsRefused(f"{_quoted(text)} begins with {scheme}://; {_EXPECTED}")
         default = _PORTS[scheme]

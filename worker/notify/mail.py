@@ -85,8 +85,8 @@ def mail_server(url: str) -> MailServer:
     )
 
 
-def mail_addresses(text: str) -> tuple[str, ...]:
-    """Read ``CARAVAN_MAIL_TO``: addresses with commas between. Raises SettingsRefused.
+def mail_addresses(text: str, place: str = "CARAVAN_MAIL_TO") -> tuple[str, ...]:
+    """Read what ``place`` holds: addresses with commas between. Raises SettingsRefused.
 
     >>> mail_addresses("ops@example.org, night@example.org")
     ('ops@example.org', 'night@example.org')
@@ -94,7 +94,7 @@ def mail_addresses(text: str) -> tuple[str, ...]:
     addresses = tuple(address.strip() for address in text.split(",") if address.strip())
     for address in addresses:
         if not _ADDRESS.fullmatch(address):
-            raise SettingsRefused(f"CARAVAN_MAIL_TO: {address[:100]!r} is no mail address")
+            raise SettingsRefused(f"{place}: {address[:100]!r} is no mail address; expected NAME@DOMAIN")
     return addresses
 
 

@@ -45,7 +45,7 @@ def check_addressee(to: Addressee, means: Means) -> None:
         case Channel.WEBHOOK:
             webhook_url(to.target)
         case Channel.MAIL:
-            mail_addresses(to.target)
+            mail_addresses(to.target, "--mail-to")
             if not means.telling.smtp_url:
                 raise SettingsRefused("--mail-to: CARAVAN_SMTP_URL says through which server; it is not set")
             mail_server(means.telling.smtp_url)

@@ -100,6 +100,21 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
             "submit x --limit 0",
             "submit: --limit: expected a number greater than or equal to 1 (caravan submit --help)",
         ),
+        ("retry 1 --truncate", "retry has no option --truncate (caravan retry --help-all)"),
+        ("run x --where a=b", "run has no option --where (caravan run --help-all)"),
+        ("run x --outp y.csv", "run has no option --outp; did you mean --output?"),
+        ("submit . --model a:1", ". is a folder; --documents . asks each document in it"),
+        (
+            "hosts add 127.0.0.1:9 gpu-7",
+            (
+                "hosts add: NAME: the name comes first, then the URL, as in caravan hosts add gpu-7 127.0.0.1:9 "
+                "(caravan hosts add --help)"
+            ),
+        ),
+        (
+            "simulate --faults no.json",
+            "simulate: --faults: no.json: No such file or directory (caravan simulate --help)",
+        ),
         ("status a b", "status: too many arguments: b (caravan status --help)"),
     ],
 )
