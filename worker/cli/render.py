@@ -114,19 +114,6 @@ def _written(part: Any) -> str:
     return terminal_safe(str(part))
 
 
-def print_advice(console: Console, line: str, **look: Any) -> None:
-    """Print a sentence that may end in a command. On a terminal it is folded between words, and the command never: people
-    copy it, and where the line is too long it stands on one of its own."""
-    sentence, mark, command = line.rpartition(" caravan ")
-    if not console.is_terminal or plain.cells(line) <= console.width:
-        console.print(line, soft_wrap=True, **look)
-    elif mark and sentence.endswith((":", ";")):
-        console.print(sentence, **look)
-        console.print(f"  caravan {command}", soft_wrap=True, **look)
-    else:
-        console.print(line, **look)
-
-
 def one_line(text: str) -> str:
     """A cell for a column that is cut at its end."""
     return " ".join(text.split())

@@ -169,7 +169,7 @@ def explain(
     console = output_console()
     console.print(explained.sentences[0])
     for sentence in explained.sentences[1:]:
-        console.print(Text(f"- {sentence}"))
+        console.print(f"- {sentence}")
     if not explained.attempts:
         return
     console.print("attempts:")

@@ -12,7 +12,7 @@ from worker.cli.exits import FAILED_OR_HELD, finished_code
 from worker.cli.json_output import print_json
 from worker.cli.outputs import outputs_of, written
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
-from worker.cli.render import Console, duration, print_advice, rates
+from worker.cli.render import Console, duration, rates
 from worker.cli.streams import machine_output, say
 from worker.cli.submissions import RunTerms
 from worker.domain.batches import Batch, BatchProgress
@@ -149,7 +149,7 @@ def write_output(view: RunView, look: Look, terms: RunTerms, console: Console) -
             f"{progress.done:,} of {progress.total - progress.outside:,} are done; {output} is written when all "
             f"{'within the limit ' if arrived.only is not None else ''}are.",
         )
-        print_advice(console, f"To write it as it is now: {later}")
+        console.print(f"To write it as it is now: {later}")
         return True
     if str(output) == "-":
         with suppress(BrokenPipeError), machine_output() as out:
@@ -209,7 +209,7 @@ def say_rest(console: Console, look: Look) -> int:
     no_host = look.outlook is Outlook.NO_HOST
     console.print("No host can serve the rest:" if no_host else "The rest waits:", style="yellow")
     for reason in look.reasons:
-        print_advice(console, f"  {reason}", style="yellow")
+        console.print(f"  {reason}", style="yellow")
     return 4 if no_host else FAILED_OR_HELD
 
 
@@ -288,14 +288,14 @@ def _summarise(
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
     for line in (*advice(lasting, batch.id, room), *on_the_way(again, batch.id), *unknown, *drift):
-        print_advice(console, line, style="yellow")
+        console.print(line, style="yellow")
     if show_answer:
         _show_one(view, console)
         _where(view.place.settings, console, batch)
         return
     codes = {group.code for group in held}
     for step in next_steps(look.progress, failures, room, stored=written, held=codes, pilot=view.pilot):
-        print_advice(console, step)
+        console.print(step)
 
 
 def next_steps(

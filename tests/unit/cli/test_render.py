@@ -11,7 +11,7 @@ from worker.cli.drawing import SafeConsole
 from worker.cli.live import host_does
 from worker.cli.plain import cells
 from worker.cli.progress import batch_progress_bar, progress_line, summary_tables
-from worker.cli.render import LineConsole, plain_table, print_advice, rates
+from worker.cli.render import LineConsole, plain_table, rates
 from worker.domain.answers import AnswerCounts
 from worker.domain.batches import Batch, BatchProgress, BatchState
 from worker.domain.hosts import Host
@@ -84,20 +84,6 @@ def test_the_summary_has_a_row_for_each_state_and_each_model() -> None:
     assert ["succeeded", "909"] in words
     assert ["qwen3:8b", "912", "3", "12", "2", "20,000", "91,200", "1,520.0"] in words
     assert words[0] == ["batch", "7", "(prompts.jsonl),", "in", "1", "min", "1", "s"]
-
-
-@pytest.mark.parametrize("width", [60, 80, 200])
-def test_advice_is_folded_between_words_and_its_command_never(width: int) -> None:
-    on = console(terminal=True, width=width)
-    sentence = "2 answers were cut by num_predict or a full window, which somebody should look at"
-    command = "caravan retry 7 --cut --set num_predict=4096 --where category=furniture --yes"
-
-    print_advice(on, f"{sentence}: {command}")
-
-    lines = printed(on).splitlines()
-    assert command in "\n".join(lines)
-    assert " ".join(" ".join(lines).split()) == f"{sentence}: {command}"
-    assert all(cells(line) <= width for line in lines if "caravan" not in line)
 
 
 def test_a_model_that_generated_nothing_has_no_speed() -> None:
