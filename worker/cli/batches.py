@@ -9,6 +9,7 @@ import typer
 
 from worker.cli.colours import paint_failures, paint_state, show
 from worker.cli.exits import finished_code
+from worker.cli.groups import BATCH_IN_WORDS
 from worker.cli.json_output import ALL, AsJson, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.settings import opened, settings_for
@@ -39,7 +40,7 @@ NARROW = 110
 
 def status(
     batch: Annotated[
-        str | None, typer.Argument(metavar="BATCH", help="Number, key, name or @last; none: all.")
+        str | None, typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}; none: all.")
     ] = None,
     state: Annotated[
         list[BatchState] | None, typer.Option("--state", help="List only these states; repeat for more.")

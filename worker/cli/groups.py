@@ -8,6 +8,9 @@ from typing import Any, TypeVar, get_type_hints
 
 import typer
 
+BATCH_IN_WORDS = "Number, key, name, the beginning of one, or @last"
+"""How a command takes a batch."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -252,7 +252,8 @@ def hosts_check(
         str | None, typer.Argument(metavar="NAME", help="As in caravan hosts list; none: all, at once.")
     ] = None,
     model: Annotated[
-        str | None, option("--model", "Model to ask. Default: a loaded one, else the smallest.")
+        str | None,
+        option("--model", "Model to ask. Default: a loaded one, else the smallest.", metavar="MODEL"),
     ] = None,
     json_: AsJson = False,
 ) -> None:

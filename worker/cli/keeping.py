@@ -9,7 +9,7 @@ from worker.cli.actions import _jobs as jobs_of
 from worker.cli.actions import principal
 from worker.cli.answers import AnswerOptions, check_codes
 from worker.cli.confirm import confirm
-from worker.cli.groups import option, with_groups
+from worker.cli.groups import BATCH_IN_WORDS, option, with_groups
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.selection import (
     ConfirmOptions,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Batches = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[BATCH]…", help="Numbers, keys, names, the beginning of one, or @last."),
+    typer.Argument(metavar="[BATCH]…", help=f"{BATCH_IN_WORDS}."),
 ]
 Yes = Annotated[bool, option("--yes -y", "Do not ask.")]
 DryRun = Annotated[bool, option("--dry-run", "Print what would be pruned; change nothing.")]
@@ -102,9 +102,16 @@ def delete(
     ] = None,
     code: Annotated[
         list[str] | None,
-        option("--code", "Only jobs that failed with this code; repeat for more.", callback=check_codes),
+        option(
+            "--code",
+            "Only jobs that failed with this code; repeat for more.",
+            callback=check_codes,
+            metavar="CODE",
+        ),
     ] = None,
-    model: Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")] = None,
+    model: Annotated[
+        list[str] | None, option("--model", "Only jobs of this model; repeat for more.", metavar="MODEL")
+    ] = None,
     where: Annotated[
         list[str] | None,
         option("--where", "Only where the metadata says so; repeat for more.", metavar="KEY=VALUE"),

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.groups import BATCH_IN_WORDS
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.streams import say
 
@@ -67,7 +68,7 @@ def _tried(what: str, send: "Callable[[], None]") -> bool:
 
 @notify.command("list")
 def notify_list(
-    batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its number, key, name, or @last.")],
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}.")],
     json_: AsJson = False,
 ) -> None:
     """List the addressees of a batch, and whether their messages were delivered.

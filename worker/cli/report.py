@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from worker.cli.groups import option
+from worker.cli.groups import BATCH_IN_WORDS, option
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.plain import lines
@@ -27,9 +27,7 @@ _WIDE = 118
 def report(
     batch: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="BATCH...", help="Number, key, name, beginning of one, or @last; none: all work."
-        ),
+        typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}; none: all work."),
     ] = None,
     by: Annotated[By, option("--group-by", "Print a line for each of these.")] = By.MODEL,
     since: Annotated[

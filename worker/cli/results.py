@@ -10,7 +10,7 @@ import typer
 from worker.cli.answers import AnswerOptions, check_codes
 from worker.cli.counting import telling
 from worker.cli.external import TableOptions, external_url
-from worker.cli.groups import option, values_of, with_groups
+from worker.cli.groups import BATCH_IN_WORDS, option, values_of, with_groups
 from worker.cli.moments import parse_moment
 from worker.cli.outputs import Force, outputs_of, written
 from worker.cli.selection import Matching, parse_pair, refuse_unknown_metadata, refuse_unknown_models
@@ -41,7 +41,7 @@ class ResultChoice:
     answers: AnswerOptions
     state: Annotated[list[JobState] | None, option("--state", "Only these states; repeat for more.")] = None
     model: Annotated[
-        list[str] | None, option("--model", "Only answers of these models; repeat for more.")
+        list[str] | None, option("--model", "Only answers of these models; repeat for more.", metavar="MODEL")
     ] = None
     code: Annotated[
         list[str] | None,
@@ -79,6 +79,7 @@ class ResultForm:
         option(
             "-o --output",
             "File to write; its ending sets the format: .jsonl, .csv, .tsv (each with .gz), .xlsx or .parquet.",
+            metavar="FILE",
         ),
     ] = None
     as_: Annotated[Literal["jsonl", "csv"], option("--as", "Format on standard output.")] = "jsonl"
@@ -129,7 +130,7 @@ def results(
         str | None,
         typer.Argument(
             metavar="BATCH",
-            help="Its number, key, name, the beginning of one, or @last; none: all.",
+            help=f"{BATCH_IN_WORDS}; none: all.",
         ),
     ] = None,
     after: Annotated[

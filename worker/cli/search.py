@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from worker.cli.groups import BATCH_IN_WORDS
 from worker.cli.json_output import AsJson, print_json
 from worker.cli.settings import opened, settings_for
 from worker.cli.streams import say
@@ -26,10 +27,11 @@ def search(
     ],
     batch: Annotated[
         str | None,
-        typer.Option("--batch", help="Only this batch: number, key, name, the beginning of one, or @last."),
+        typer.Option("--batch", help=f"Only this batch. {BATCH_IN_WORDS}.", metavar="BATCH"),
     ] = None,
     model: Annotated[
-        list[str] | None, typer.Option("--model", help="Only of this model; repeat for more.")
+        list[str] | None,
+        typer.Option("--model", help="Only of this model; repeat for more.", metavar="MODEL"),
     ] = None,
     in_: Annotated[
         str, typer.Option("--in", metavar="FIELD,…", help="Fields to search: prompt, answer.")

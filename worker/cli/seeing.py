@@ -8,7 +8,7 @@ from rich.padding import Padding
 from rich.text import Text
 
 from worker.cli.answers import AnswerOptions, check_codes
-from worker.cli.groups import option, with_groups
+from worker.cli.groups import BATCH_IN_WORDS, option, with_groups
 from worker.cli.json_output import ALL, AsJson, limited, print_json, say_more
 from worker.cli.plain import lines
 from worker.cli.render import (
@@ -29,9 +29,7 @@ from worker.storage.reports import JobLine, list_jobs
 if TYPE_CHECKING:
     from worker.storage.engine import Connection
 
-Reference = Annotated[
-    str, typer.Argument(metavar="BATCH", help="Its number, key, name, a key's beginning, or @last.")
-]
+Reference = Annotated[str, typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}.")]
 
 DEFAULT_LIMIT = 50
 """Jobs of a table where no limit is given."""
@@ -54,7 +52,12 @@ def jobs(
     ] = None,
     code: Annotated[
         str | None,
-        option("--code", "Only jobs that failed, or are held, with this code.", callback=check_codes),
+        option(
+            "--code",
+            "Only jobs that failed, or are held, with this code.",
+            callback=check_codes,
+            metavar="CODE",
+        ),
     ] = None,
     limit: Annotated[
         int | None, option("--limit", "Jobs to list. Default: 50, and all with --json.", min=1)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from worker.cli.answers import check_codes
-from worker.cli.groups import option
+from worker.cli.groups import BATCH_IN_WORDS, option
 from worker.cli.json_output import AsJson
 from worker.domain.answers import ANY_ANSWER, AnswerFilter
 from worker.domain.batches import Batch
@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str | None,
-    typer.Argument(metavar="BATCH", help="Number, key, name, the beginning of one, or @last; or --job."),
+    typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}; or --job."),
 ]
 
-WholeBatch = Annotated[
-    str, typer.Argument(metavar="BATCH", help="Its number, key, name, the beginning of one, or @last.")
-]
+WholeBatch = Annotated[str, typer.Argument(metavar="BATCH", help=f"{BATCH_IN_WORDS}.")]
 
 Jobs = Annotated[
     list[str] | None,
@@ -41,11 +39,16 @@ States = Annotated[list[JobState] | None, option("--state", "Only jobs in this s
 Codes = Annotated[
     list[str] | None,
     option(
-        "--code", "Only jobs that failed, or are held, with this code; repeat for more.", callback=check_codes
+        "--code",
+        "Only jobs that failed, or are held, with this code; repeat for more.",
+        callback=check_codes,
+        metavar="CODE",
     ),
 ]
 
-Models = Annotated[list[str] | None, option("--model", "Only jobs of this model; repeat for more.")]
+Models = Annotated[
+    list[str] | None, option("--model", "Only jobs of this model; repeat for more.", metavar="MODEL")
+]
 
 Where = Annotated[
     list[str] | None,

@@ -16,6 +16,7 @@ from rich.text import Text
 from worker.cli.block import block_drawn
 from worker.cli.eta import Eta
 from worker.cli.exits import finished_code
+from worker.cli.groups import BATCH_IN_WORDS
 from worker.cli.json_output import print_json
 from worker.cli.live import beneath, hosts_grid, models_grid
 from worker.cli.plain import without_spans
@@ -40,7 +41,7 @@ RATE_SECONDS = 60.0
 
 def watch(
     batch: Annotated[
-        str | None, typer.Argument(metavar="[BATCH]", help="Number, key, name or @last; none: all jobs.")
+        str | None, typer.Argument(metavar="[BATCH]", help=f"{BATCH_IN_WORDS}; none: all jobs.")
     ] = None,
     interval: Annotated[float, typer.Option(min=0.2, help="Seconds between updates.")] = 1.0,
     json_: Annotated[bool, typer.Option("--json", help="Print a JSON line for each update.")] = False,

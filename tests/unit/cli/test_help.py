@@ -1,6 +1,7 @@
 """Help in panels, hints where a command line is wrong, and options that stand anywhere."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,8 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
     assert "<" not in text
     assert "list[" not in text
     assert "[[" not in text
+    assert not re.search(r"--(code|model|batch|output) (TEXT|PATH)", text), "the value has a name of its own"
+    assert "[BATCH]" not in text or "Number, key, name, the beginning of one, or @last" in text
 
 
 @pytest.mark.parametrize(
