@@ -21,6 +21,10 @@ SNIFFED = 64 * 1024
 _SAMPLE_ROWS = 20
 
 
+_ESCAPE = re.compile("[\udc80-\udcff]")
+"""A byte that is not of its encoding, as ``surrogateescape`` has it."""
+
+
 class _TooLong(Exception):
     """A row passed the limit: most likely a quote was opened and never closed."""
 
@@ -33,6 +37,8 @@ class _Physical:
         self.number = 0
         self._row: list[str] = []
         self._size = 0
+        self.bad: str | None = None
+        """What is wrong with the bytes of the row being read."""
 
     def __iter__(self) -> "_Physical":
         return self
@@ -46,11 +52,17 @@ class _Physical:
         if self._size > LINE_LIMIT:
             raise _TooLong
         self._row.append(line)
+        if self.bad is None and not line.isascii() and (escape := _ESCAPE.search(line)):
+            at = len(line[: escape.start()].encode(errors="surrogateescape")) + 1
+            byte = ord(escape[0]) & 0xFF
+            self.bad = (
+                f"not UTF-8: byte 0x{byte:02x} at {at} of line {self.number:,}; correct it, or say --encoding"
+            )
         return line
 
     def begin_row(self) -> int:
         """Forget the row before; the line at which the next one begins."""
-        self._row, self._size = [], 0
+        self._row, self._size, self.bad = [], 0, None
         return self.number + 1
 
     def row(self) -> bytes:
@@ -83,6 +95,8 @@ class _Csv:
                 held = True
                 if isinstance(cells, Problem):
                     yield Row(line, None, physical.row(), cells)
+                elif physical.bad is not None:
+                    yield Row(line, None, physical.row(), Problem(line, "", "invalid_encoding", physical.bad))
                 elif len(cells) > 1 and not any(map(str.strip, cells)):
                     continue  # what a spreadsheet writes of an empty row: ;;;
                 elif len(cells) != len(header):
@@ -158,7 +172,10 @@ def _records(
     """Each record with the line at which it begins, the header first; blank lines and Excel's ``sep=`` are passed over."""
     csv.field_size_limit(LINE_LIMIT)
     with open_bytes(path) as file:
-        text = io.TextIOWrapper(file, encoding=encoding, newline="")
+        errors = (
+            "surrogateescape" if encoding == "utf-8" else "strict"
+        )  # a byte that is wrong spoils its row alone
+        text = io.TextIOWrapper(file, encoding=encoding, errors=errors, newline="")
         physical = _Physical(text)
         reader = _cells(physical, delimiter, quoted=quoted)
         line = 0
@@ -207,9 +224,11 @@ def open_csv(path: Path, encoding: str, delimiter: str | None, *, quoted: bool, 
         raise InputRefused(
             [whole_problem("no_header", f"{path}: only blank lines; the first line names the columns")]
         )
-    line, cells, _ = first
+    line, cells, physical = first
     if isinstance(cells, Problem):
         raise InputRefused([Problem(line, "", cells.code, f"header: {cells.message}")])
+    if physical.bad is not None:
+        raise InputRefused([Problem(line, "", "invalid_encoding", f"header: {physical.bad}")])
     columns = tuple(cell.strip() for cell in cells)
     check_columns(columns, path)
     return _Csv(path, encoding, delimiter, columns, quoted, chosen)

@@ -125,14 +125,21 @@ def _encoding_of_version(path: Path, *_version: int) -> str:
     try:
         return _detect(partial(open_bytes, path))
     except _Doubt as doubt:
-        raise InputRefused([Problem(doubt.line, "", doubt.code, f"{path}: {doubt}")]) from doubt
+        problem = Problem(doubt.line, "", doubt.code, f"{path}: {doubt}")
+        raise (InputRefused if doubt.surely is None else BadBytes)([problem]) from doubt
+
+
+class BadBytes(InputRefused):
+    """A file is UTF-8, with bytes that are not."""
 
 
 class _Doubt(Exception):
     """No encoding can be believed."""
 
-    def __init__(self, message: str, *, line: int = 0, code: str = "invalid_encoding") -> None:
-        self.line, self.code = line, code
+    def __init__(
+        self, message: str, *, line: int = 0, code: str = "invalid_encoding", surely: str | None = None
+    ) -> None:
+        self.line, self.code, self.surely = line, code, surely
         super().__init__(message)
 
 
@@ -150,7 +157,7 @@ def _detect(opened: _Opened) -> str:
         if head.startswith(mark):
             bad = _scanned(opened, name).bad if name == "utf-8" else None
             if bad is not None:
-                raise _Doubt(bad.message("UTF-8 with a byte that is not"), line=bad.line)
+                raise _Doubt(bad.message("UTF-8 with a byte that is not"), line=bad.line, surely=name)
             return name
     _refuse_bare_utf16(head)
     scan = _scanned(opened, "utf-8")
@@ -163,7 +170,7 @@ def _detect(opened: _Opened) -> str:
             _refuse_accidental_utf8(opened)
         return "utf-8"
     if scan.bad.beyond_ascii >= _SURELY_UTF8:
-        raise _Doubt(scan.bad.message("UTF-8 with a byte that is not"), line=scan.bad.line)
+        raise _Doubt(scan.bad.message("UTF-8 with a byte that is not"), line=scan.bad.line, surely="utf-8")
     _refuse_bare_utf16(head, mixed=True)
     from worker.documents.likelihood import likeliest  # most files are UTF-8
 

@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from worker.documents.delimited import SNIFFED, open_csv
-from worker.documents.encodings import find_encoding, named_encoding
+from worker.documents.encodings import BadBytes, find_encoding, named_encoding
 from worker.documents.lines import open_lines, open_text
 from worker.documents.packed import open_bytes
 from worker.documents.row import Quote, Rows, whole_problem
@@ -123,7 +123,10 @@ def _open_csv(path: Path, rules: ReadingRules) -> Rows:
     tsv = ".tsv" in _endings(path)
     quoted = not tsv if rules.quote is None else rules.quote == '"'
     delimiter = rules.delimiter or ("\t" if tsv else None)
-    encoding = rules.encoding or find_encoding(path)
+    try:
+        encoding = rules.encoding or find_encoding(path)
+    except BadBytes:
+        encoding = "utf-8"  # each row with such a byte is named by itself
     return open_csv(path, encoding, delimiter, quoted=quoted, chosen=rules.quote is not None)
 
 

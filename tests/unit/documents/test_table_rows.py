@@ -237,10 +237,28 @@ def test_what_cannot_be_decoded_as_told_names_its_line_and_byte(tmp_path: Path) 
     lines = ["a,b"] + ["x,y"] * 50_000
     path = written(tmp_path, "any.csv", "\n".join(lines).encode() + b"\nz,\xff\n")
 
-    problem = refusal(path, encoding="utf-8")
+    *right, wrong = open_rows(path, ReadingRules("utf-8"))
 
-    assert (problem.line, problem.code) == (50_002, "invalid_encoding")
-    assert "byte 0xff at 200,007" in problem.message
+    assert (len(right), all(row.problem is None for row in right)) == (50_000, True)
+    assert wrong.problem is not None
+    assert (wrong.line, wrong.problem.code) == (50_002, "invalid_encoding")
+    assert "byte 0xff at 3 of line 50,002" in wrong.problem.message
+
+
+def test_a_byte_that_is_wrong_spoils_its_row_alone_where_a_csv_is_surely_utf_8(tmp_path: Path) -> None:
+    path = written(tmp_path, "any.csv", "id,text\n1,天空很蓝大海也很蓝\n2,".encode() + b'"a\nb\xff"\n3,ok\n')
+
+    one, two, three = open_rows(path)
+
+    assert [row.values and row.values["text"] for row in (one, two, three)] == [
+        "天空很蓝大海也很蓝",
+        None,
+        "ok",
+    ]
+    assert two.problem is not None
+    assert (two.line, two.problem.message[:40]) == (3, "not UTF-8: byte 0xff at 2 of line 4; cor")
+    header = written(tmp_path, "header.csv", "天空很蓝大海也很蓝,te".encode() + b"\xffxt\n1,a\n")
+    assert refusal(header).message.startswith("header: not UTF-8: byte 0xff")
 
 
 cells = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
