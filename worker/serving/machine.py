@@ -50,7 +50,7 @@ class Machine:
     """
 
     def __init__(self, session: HostSession, history: HostHistory) -> None:
-        self._session, self._history, self._host = session, history, session.host
+        self._session, self._history = session, history
         self._started = False
         self._runners: dict[str, Runner] = {}
         self._loading: Runner | None = None
@@ -65,6 +65,10 @@ class Machine:
     @property
     def _context(self) -> ServingContext:
         return self._session.context
+
+    @property
+    def _host(self) -> str:
+        return self._session.host
 
     @property
     def models(self) -> Mapping[str, HostModel]:
