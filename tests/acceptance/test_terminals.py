@@ -1,7 +1,6 @@
 """Commands on a real terminal, narrow and wide: no line beyond its width, no traceback."""
 
 import fcntl
-import json
 import os
 import pty
 import re
@@ -77,6 +76,16 @@ def on_terminal(
     return process.returncode, written.decode("utf-8")
 
 
+def on_both(environment: Environment, case: Callable[[int, Environment], None]) -> None:
+    """Try a case on a terminal of 80 columns and on one of 120 at once, each in a home of its own."""
+    with ThreadPoolExecutor() as pool:
+        homes = [(80, environment["CARAVAN_HOME"]), (120, f"{environment['CARAVAN_HOME']}-wide")]
+        for tried in [
+            pool.submit(case, columns, {**environment, "CARAVAN_HOME": home}) for columns, home in homes
+        ]:
+            tried.result()
+
+
 def too_wide(written: str, columns: int) -> list[str]:
     """The lines that do not fit, control sequences left out."""
     lines = re.split(r"[\r\n]+", _ESCAPE.sub("", written))
@@ -109,32 +118,42 @@ def left_on_screen(written: str, columns: int, word: str) -> list[str]:
     return [row for row in screen.rows if word in row]
 
 
-@pytest.mark.parametrize("columns", [80, 120])
 def test_hosts_that_fail_and_die_break_no_line_of_the_display(
-    environment: Environment, tmp_path: Path, columns: int
+    environment: Environment, tmp_path: Path
 ) -> None:
-    """One host refuses connections, the answers of the other are cut, which is a failure here."""
+    """One host refuses connections, the answers of the other are cut, which is a failure here. The batch pauses by itself."""
     file = write_jobs(tmp_path / "jobs.jsonl", 30, options={"num_predict": 3})
     settings = simulator.HostSettings(name="gpu-1", models=simulator.demo_models(), time_scale=0.02)
-    with simulator.running(settings) as (host,):
+
+    def case(columns: int, env: Environment) -> None:
         hosts = ["--host", host.url, "--host", "http://127.0.0.1:9"]
-        code, written = on_terminal(["run", str(file), *hosts, "--fail-on-cut"], environment, columns)
+        code, written = on_terminal(["run", str(file), *hosts, "--fail-on-cut"], env, columns)
+        watched, pictures = on_terminal(["watch", "@last"], env, columns, until="is paused")
+        listed, lines = on_terminal(["status"], env, columns)
 
-    screen = Screen(columns)
-    screen.write(written)
-    assert code == 3, written
-    assert "Traceback" not in written
-    assert left_on_screen(written, columns, "ETA") == []
-    assert "caravan jobs" in "\n".join(screen.rows), "it says which command shows the failures"
-    assert "WARNING" not in written, "a person reads sentences"
-    away = "caravan: 127.0.0.1:9 cannot be reached: connection refused"
-    assert len(left_on_screen(written, columns, away)) == 1, "equal ones once"
-    assert left_on_screen(written, columns, "caravan: batch 1 paused by itself")
+        screen = Screen(columns)
+        screen.write(written)
+        assert (code, watched, listed) == (3, 130, 0), written + pictures
+        assert left_on_screen(written, columns, "ETA") == []
+        assert "caravan jobs" in "\n".join(screen.rows), "it says which command shows the failures"
+        away = "caravan: 127.0.0.1:9 cannot be reached: connection refused"
+        assert len(left_on_screen(written, columns, away)) == 1, "equal ones once"
+        assert left_on_screen(written, columns, "caravan: batch 1 paused by itself")
+        assert len(left_on_screen(pictures, columns, "of 30 done")) == 1, (
+            "one picture, and no stale copy of it"
+        )
+        assert left_on_screen(lines, columns, "paused")
+        for text in (written, pictures, lines):
+            assert "Traceback" not in text
+            assert "WARNING" not in text, "a person reads sentences"
+        assert too_wide(pictures, columns) == too_wide(lines, columns) == []
+
+    with simulator.running(settings) as (host,):
+        on_both(environment, case)
 
 
-@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.thorough)])
 def test_a_run_on_a_slow_and_a_dying_host_is_whole_on_every_screen(
-    environment: Environment, tmp_path: Path, columns: int
+    environment: Environment, tmp_path: Path
 ) -> None:
     """One host drips its answers and refuses one job, the other dies; watch and status look at it meanwhile."""
     file = write_jobs(tmp_path / "jobs.jsonl", 12)
@@ -142,69 +161,74 @@ def test_a_run_on_a_slow_and_a_dying_host_is_whole_on_every_screen(
     refuses = simulator.Fault("error", nth=3, status=400, text="an option that nobody knows " * 8)
     dies = simulator.Fault("crash", nth=2, after_chunks=2)
     models = simulator.demo_models()
-    hosts = [
-        simulator.HostSettings("slow", models, time_scale=0.02, faults=(refuses, slow)),
-        simulator.HostSettings("dying", models, time_scale=0.02, faults=(dies,)),
-    ]
-    drawn = threading.Event()
-    with simulator.running(*hosts) as running, ThreadPoolExecutor() as pool:
-        command = ["run", str(file), *(word for host in running for word in ("--host", host.url))]
-        run = pool.submit(on_terminal, command, environment, columns, until="ETA", then=drawn.set)
-        assert drawn.wait(SECONDS)
-        looks = [on_terminal(words, environment, columns) for words in (["watch", "@last"], ["status"])]
-        code, written = run.result()
 
-    assert (code, [look[0] for look in looks]) == (3, [3, 0]), written
-    assert left_on_screen(written, columns, "ETA") == []
-    dead = f"caravan: {running[1].url.removeprefix('http://')} cannot be reached"
-    assert len(left_on_screen(written, columns, dead)) == 1, "equal ones once"
-    for text in (written, *(look[1] for look in looks)):
-        assert "Traceback" not in text
-        assert "WARNING" not in text
-    for _, text in looks:
-        assert too_wide(text, columns) == []
-    assert len(left_on_screen(looks[0][1], columns, "of 12 done")) == 1, (
-        "one picture, and no stale copy of it"
-    )
+    def case(columns: int, env: Environment) -> None:
+        drawn = threading.Event()
+        hosts = [
+            simulator.HostSettings("slow", models, time_scale=0.02, faults=(refuses, slow)),
+            simulator.HostSettings("dying", models, time_scale=0.02, faults=(dies,)),
+        ]
+        with simulator.running(*hosts) as running, ThreadPoolExecutor() as pool:
+            command = ["run", str(file), *(word for host in running for word in ("--host", host.url))]
+            run = pool.submit(on_terminal, command, env, columns, until="ETA", then=drawn.set)
+            assert drawn.wait(SECONDS)
+            looks = [on_terminal(words, env, columns) for words in (["watch", "@last"], ["status"])]
+            code, written = run.result()
+
+        assert (code, [look[0] for look in looks]) == (3, [3, 0]), written
+        assert left_on_screen(written, columns, "ETA") == []
+        dead = f"caravan: {running[1].url.removeprefix('http://')} cannot be reached"
+        assert len(left_on_screen(written, columns, dead)) == 1, "equal ones once"
+        for text in (written, *(look[1] for look in looks)):
+            assert "Traceback" not in text
+            assert "WARNING" not in text
+        for _, text in looks:
+            assert too_wide(text, columns) == []
+        assert len(left_on_screen(looks[0][1], columns, "of 12 done")) == 1, (
+            "one picture, and no stale copy of it"
+        )
+
+    on_both(environment, case)
 
 
-SIZES = [80, pytest.param(120, marks=pytest.mark.thorough)]
-
-
-@pytest.mark.parametrize("columns", SIZES)
 def test_a_watch_of_hosts_that_are_away_breaks_no_line_and_ends_with_ctrl_c(
-    environment: Environment, tmp_path: Path, columns: int
+    environment: Environment, tmp_path: Path
 ) -> None:
     file = write_jobs(tmp_path / "jobs.jsonl", 30)
     name = "a-host-with-a-name-that-takes-more-room-than-a-column-has"
     caravan("hosts", "add", name, "http://127.0.0.1:9", env=environment, check=False)
     caravan("submit", str(file), "--name", "名前 " * 40, env=environment)
 
-    code, written = on_terminal(["watch", "@last"], environment, columns, until="of 30 done")
+    def case(columns: int, _: Environment) -> None:
+        code, written = on_terminal(["watch", "@last"], environment, columns, until="of 30 done")
 
-    assert code == 130, written
-    assert "Traceback" not in written
-    assert too_wide(written, columns) == []
-    assert len(left_on_screen(written, columns, "of 30 done")) == 1, "one picture, and no stale copy of it"
+        assert code == 130, written
+        assert "Traceback" not in written
+        assert too_wide(written, columns) == []
+        assert len(left_on_screen(written, columns, "of 30 done")) == 1, (
+            "one picture, and no stale copy of it"
+        )
+
+    on_both(environment, case)
 
 
-@pytest.mark.parametrize("columns", SIZES)
-def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(
-    environment: Environment, columns: int
-) -> None:
+def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(environment: Environment) -> None:
     faults = (simulator.Fault("crash", after_chunks=5),)
-    settings = simulator.HostSettings("gpu-1", simulator.demo_models(), time_scale=0.02, faults=faults)
-    with simulator.running(settings) as (host,):
-        ask = ["ask", "Why is the sky blue? " * 9, "--model", MODELS[0], "--host", host.url]
-        code, written = on_terminal(ask, environment, columns, until="waiting: ")
 
-    assert code == 130, written
-    assert "Traceback" not in written
-    assert left_on_screen(written, columns, "WARNING") == [], "it is said in words, not logged"
-    assert left_on_screen(written, columns, "cannot be reached") != []
+    def case(columns: int, env: Environment) -> None:
+        settings = simulator.HostSettings("gpu-1", simulator.demo_models(), time_scale=0.02, faults=faults)
+        with simulator.running(settings) as (host,):
+            ask = ["ask", "Why is the sky blue? " * 9, "--model", MODELS[0], "--host", host.url]
+            code, written = on_terminal(ask, env, columns, until="waiting: ")
+
+        assert code == 130, written
+        assert "Traceback" not in written
+        assert left_on_screen(written, columns, "WARNING") == [], "it is said in words, not logged"
+        assert left_on_screen(written, columns, "cannot be reached") != []
+
+    on_both(environment, case)
 
 
-@pytest.mark.parametrize("columns", SIZES)
 @pytest.mark.parametrize(
     ("fault", "ends", "says"),
     [
@@ -218,21 +242,21 @@ def test_an_answer_of_a_host_that_dies_in_the_middle_is_said_in_whole_lines(
     ids=["failing", "slow"],
 )
 def test_an_answer_of_a_host_that_fails_or_is_slow_ends_in_whole_lines(
-    environment: Environment, columns: int, fault: simulator.Fault, ends: int, says: str
+    environment: Environment, fault: simulator.Fault, ends: int, says: str
 ) -> None:
     settings = simulator.HostSettings("gpu-1", simulator.demo_models(), time_scale=0.02, faults=(fault,))
-    with simulator.running(settings) as (host,):
-        ask = ["ask", "Why?", "--model", MODELS[0], "--host", host.url]
-        code, written = on_terminal(ask, environment, columns)
-    stored = json.loads(caravan("results", "@last", env=environment).stdout)["answer"]
 
-    assert code == ends, written
-    if stored is not None:
-        assert too_wide(written, columns) == []
-        assert set(_ESCAPE.sub("", written).split()) <= set(stored.split()), "no word is broken"
-    assert "Traceback" not in written
-    assert "WARNING" not in written
-    assert left_on_screen(written, columns, says) != []
+    def case(columns: int, env: Environment) -> None:
+        ask = ["ask", "Why?", "--model", MODELS[0], "--host", host.url]
+        code, written = on_terminal(ask, env, columns)
+
+        assert code == ends, written
+        assert "Traceback" not in written
+        assert "WARNING" not in written
+        assert left_on_screen(written, columns, says) != []
+
+    with simulator.running(settings) as (host,):
+        on_both(environment, case)
 
 
 def test_ctrl_c_in_the_middle_of_an_answer_drops_the_question_and_frees_the_host(
