@@ -21,7 +21,7 @@ from worker.documents.bounded import Reader
 from worker.documents.formats.kinds import ending_of
 from worker.records import record
 
-READERS = 10
+READERS = 11
 """Raised where a reader of ours makes another text of the same bytes."""
 _LIBRARIES = ("pypdfium2", "selectolax", "kreuzberg", "python-calamine")
 MOST_BYTES = 1024 * 1024 * 1024

@@ -93,3 +93,11 @@ def test_of_a_drop_down_list_the_choice_is_read(options: str, text: str) -> None
 def test_lists_are_nested_and_numbered_as_a_browser_shows_them() -> None:
     page = "<ul><li>a<ul><li>a1</ul><li>b</ul><ol type=a start=2><li>x<li>y</ol>"
     assert shown(page) == "- a\n  - a1\n- b\n\nb. x\nc. y"
+
+
+def test_lists_nested_without_end_are_set_in_so_far_only() -> None:
+    assert len(shown("<ul><li>x" * 500)) < 20_000
+
+
+def test_no_mark_is_left_where_an_element_never_ends_within_an_option() -> None:
+    assert shown("<select><option>1<sup>st<option>x</select> y") == "1st y"

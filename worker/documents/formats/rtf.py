@@ -27,6 +27,8 @@ _HEADING = re.compile(r"heading ([1-9])")
 _INFO = {"title": "title", "subject": "subject", "author": "authors", "keywords": "keywords"}
 _TOPS = frozenset({"header", "headerl", "headerr", "headerf"})
 _BOTTOMS = frozenset({"footer", "footerl", "footerr", "footerf"})
+MOST_IN_LINK = 1000
+"""Pieces of text of a link; fields within fields would else be joined again and again."""
 MOST_GROUPS = 100_000
 """Groups within groups."""
 
@@ -203,7 +205,7 @@ class _Reader:
 
     def _end_field(self) -> None:
         _, flow, begin, target = self._links.pop()
-        words = "".join(flow.parts[begin:])
+        words = "".join(flow.parts[begin:]) if len(flow.parts) - begin < MOST_IN_LINK else ""
         if target and words.strip() and "\n" not in words and target not in words:
             flow.parts[begin:] = [f"[{words.strip()}]({target})"]
 

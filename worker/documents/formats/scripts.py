@@ -30,7 +30,7 @@ def spell_marks(text: str) -> str:
     '10^6 H2O x_(i+1) 1st 3 1/2 ~~old~~'
     """
     if LEVEL not in text:
-        return text
+        return unmarked(text)
     text = _joined(_FRACTION.sub(_fraction, text))
     for _ in range(_DEEPEST):
         text, count = _INNERMOST.subn(_spelled, text)

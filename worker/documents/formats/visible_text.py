@@ -33,6 +33,8 @@ HIDDEN = frozenset({"script", "style", "noscript", "template", "head", "title", 
 MOST_TARGET = 2000
 """Characters of a link's target."""
 _INDENT = "\x02\x02"
+MOST_INDENT = 12
+"""Levels of lists that are set in."""
 _LISTS = frozenset({"ol", "ul", "menu", "dir"})
 _MARKS = {"sup": RAISED, "sub": LOWERED, "del": STRUCK, "s": STRUCK, "strike": STRUCK}
 _DRAWN_TWICE = "katex-html"
@@ -143,7 +145,7 @@ class _Page:
         elif tag in _MARKS:
             self._add(_MARKS[tag])
         elif tag == "li":
-            self._add(f"\n{_INDENT * (len(self._lists) - 1)}{self._marker(event)}\x04")
+            self._add(f"\n{_INDENT * min(len(self._lists) - 1, MOST_INDENT)}{self._marker(event)}\x04")
         elif tag == "table":
             if self._grids:
                 self._grids[-1].is_layout = True
