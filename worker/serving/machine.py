@@ -93,14 +93,9 @@ class Machine:
             version, models, loaded = gpu.version(), gpu.models(), gpu.loaded()
         except HostError as error:
             emit("host.unreachable", host=self._host, message=error.message)
+            now, token = self._context.clock.now(), self._session.token
             with self._session.write() as conn:
-                record_unreachable(
-                    conn,
-                    self._host,
-                    message=error.message,
-                    now=self._context.clock.now(),
-                    token=self._session.token,
-                )
+                record_unreachable(conn, self._host, message=error.message, now=now, token=token)
             return error
         self.record_look(version, self._keep_look(models), loaded)
         return None
