@@ -12,6 +12,7 @@ from simulator.catalog import demo_models, embedding_model, seeing_model
 from simulator.faults import Fault
 from simulator.fleet import serve
 from simulator.mishaps import fault_list
+from simulator.names import BadName, parse_name
 from simulator.settings import HostSettings, Line, SimulatedModel
 
 LINES: dict[str, Line] = {"0.24": "O", "0.33": "H"}
@@ -132,6 +133,11 @@ def _models(
     demo = {model.name: model for model in demo_models()}
     models = []
     for name in [part for piece in names.split(",") if (part := piece.strip())]:
+        try:
+            parse_name(name)
+        except BadName:
+            message = f"{name!r} is no name of a model; expected NAME:TAG, with commas between"
+            raise typer.BadParameter(message, param_hint="--models") from None
         if "embed" in name:
             model = embedding_model(name)
         elif "llava" in name:

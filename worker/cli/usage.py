@@ -24,6 +24,21 @@ FAMILIAR = {"--format": "--as"}
 """What other tools call an option of ours."""
 
 
+INSTEAD = {
+    ("submit", "--host"): "whoever serves asks the hosts that were added; caravan run asks hosts of its own",
+    **dict.fromkeys(
+        [("submit", "-o"), ("submit", "--output")], "caravan results BATCH -o FILE writes the answers"
+    ),
+    (
+        "retry",
+        "--truncate",
+    ): "caravan run --from BATCH --code context_overflow --truncate asks these rows again",
+    ("run", "-m"): "did you mean --model?",
+    ("submit", "-m"): "did you mean --model?",
+    ("quote", "-m"): "did you mean --model?",
+}
+"""Command and an option of another command → what is meant for it."""
+
 EVERYWHERE = {"--help", "--help-all", "--verbose", "--quiet", "--log-format"}
 """Options of each command, which nobody means by another name."""
 
@@ -102,6 +117,8 @@ def _place(hint: str) -> str:
 def _no_option(error: Any, ctx: Any, path: str) -> str:
     name = error.option_name
     word = name.lstrip("-").replace("-", "_")
+    if instead := INSTEAD.get((_within(path), name)):
+        return f"{_within(path)} has no option {name}; {instead}"
     if ctx is not None:
         params = ctx.command.get_params(ctx)
         known = {

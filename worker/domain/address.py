@@ -10,7 +10,7 @@ DEFAULT_PORT = 11434
 _PORTS = {"http": 80, "https": 443}
 _EXPECTED = "expected an address as in OLLAMA_HOST: HOST, HOST:PORT, :PORT, [::1]:PORT or http(s)://HOST[:PORT][/PATH]"
 _EVERYWHERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - replaced, not bound
-_HOST = re.compile(r"[^\s/?#@\\\[\]:%\"'<>]+")
+_HOST = re.compile(r"[^\s/?#@=\\\[\]:%\"'<>]+")
 _PATH = re.compile(r"(/[^\s?#\\\"'<>]*)?")
 
 

@@ -103,7 +103,18 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
             "submit x --limit 0",
             "submit: --limit: expected a number greater than or equal to 1 (caravan submit --help)",
         ),
-        ("retry 1 --truncate", "retry has no option --truncate (caravan retry --help-all)"),
+        (
+            "retry 1 --truncate",
+            (
+                "retry has no option --truncate; caravan run --from BATCH --code context_overflow --truncate asks these rows "
+                "again"
+            ),
+        ),
+        ("run x -m a:1", "run has no option -m; did you mean --model?"),
+        (
+            "submit x -o y.csv",
+            "submit has no option -o; caravan results BATCH -o FILE writes the answers",
+        ),
         ("run x --where a=b", "run has no option --where (caravan run --help-all)"),
         ("run x --outp y.csv", "run has no option --outp; did you mean --output?"),
         ("submit . --model a:1", ". is a folder; --documents . asks each document in it"),
@@ -117,6 +128,10 @@ def test_what_an_option_takes_is_named_in_plain_capitals(name: str) -> None:
         (
             "simulate --faults no.json",
             "simulate: --faults: no.json: No such file or directory (caravan simulate --help)",
+        ),
+        (
+            "simulate --models a:1,:",
+            "simulate: --models: ':' is no name of a model; expected NAME:TAG, with commas between (caravan simulate --help)",
         ),
         ("status a b", "status: too many arguments: b (caravan status --help)"),
     ],

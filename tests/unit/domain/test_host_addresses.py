@@ -57,6 +57,7 @@ def test_an_address_is_read_as_ollama_reads_it(text: str, address: str) -> None:
         ("gpu-1:0", "'0' is no port"),
         ("gpu-1:11434a", "'11434a' is no port"),
         ("gpu-1:٣", "is no port"),
+        ("gpu-1=5", "is no address"),
         ("gpu-1=http://10.0.0.7", "give the name of a host or its address, not both"),
         ("ftp://gpu-1", "begins with ftp://"),
         ("::1:11434", "holds no IPv6 address"),
