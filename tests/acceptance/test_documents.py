@@ -132,12 +132,12 @@ def test_what_contradicts_itself_is_refused_before_any_host_is_asked(
         assert done.returncode == 2
         return done.stderr
 
-    assert "say what is asked" in told("run", "--documents", f"{inbox}/*", "--model", "m")
+    assert "--documents needs a prompt" in told("run", "--documents", f"{inbox}/*", "--model", "m")
     assert "no document matches" in told(
         "run", "--documents", f"{inbox}/*.odt", "--prompt", "{{ document.text }}", "--model", "m"
     )
     assert "document" in told("run", "--documents", f"{inbox}/*", "--prompt", "{{ title }}", "--model", "m")
-    assert "does not take the answers" in told(
+    assert "does not use the answers" in told(
         *["submit", "--documents", f"{inbox}/*", "--prompt", "{{ document.text }}", "--model", "m"],
         *["--long", "split", "--combine", str(tmp_path / "sum.j2")],
     )

@@ -102,7 +102,7 @@ def test_a_firing_that_was_left_behind_is_gone_on_with(
     done = caravan("schedule", "run", "nightly", "--host", hosts[0].url, env=environment)
     [only] = json.loads(caravan("schedule", "history", "nightly", "--json", env=environment).stdout)
 
-    assert "Going on with the firing" in done.stderr
+    assert "Continuing the firing" in done.stderr
     assert not only["by_hand"]
     assert counts(only) == {"new": 3, "answered": 3}
 
@@ -222,7 +222,7 @@ def test_a_file_of_schedules_is_compared_applied_and_pruned(
     unsure = apply(check=False)
     assert unsure.returncode == 1
     assert "+ window: 22:00-06:00" in unsure.stdout
-    assert "two: the file names it no more" in unsure.stdout
+    assert "two is no longer in the file" in unsure.stdout
     apply("--yes", "--prune")
     assert names() == ["by-hand", "one"]
     assert "one: unchanged" in apply("--yes").stdout

@@ -208,7 +208,7 @@ def edit(
     windows = windows_of(hours)
     if windows is not None or no_window:
         if target is None:
-            raise typer.BadParameter("say of which batch", param_hint="BATCH")
+            raise typer.BadParameter("name the batch whose hours change", param_hint="BATCH")
         _set_hours(target, windows, confirm.about(target))
         return
     if priority is None:
@@ -295,7 +295,7 @@ def _do(
     act: Act, request: ActionRequest, nothing: "Callable[[Database, Selection], str] | None" = None
 ) -> None:
     """Ask, change and report. ``nothing`` says why no job is meant."""
-    from worker.cli.wake import how_to_serve, is_served, wake
+    from worker.cli.wake import is_served, not_served, wake
 
     settings = settings_for()
     with opened(settings) as database:
@@ -350,8 +350,7 @@ def _do(
     }
     _tell(act, request, batch, figures, text)
     if not served and not paused and not common_options().quiet:
-        start = f"start {how_to_serve(settings)}, or give the caravan run of the batch again"
-        say(f"Nothing serves it now: {start}")
+        say(f"{not_served(settings)}, or give the caravan run of the batch again")
 
 
 def status_command(changed: "Changed") -> str:

@@ -99,7 +99,7 @@ _NOTICES = (
 )
 _FORM = "is the format of the files of answers"
 _ROWS = (
-    Rule("--template", "both say what is asked; give one", excludes=("--prompt",)),
+    Rule("--template", "both set the prompt; give one", excludes=("--prompt",)),
     *_each("--chat", *_SPOKEN, why="a vector is no answer in words", excludes=("--embed",)),
     Rule("--repairs", "says how often an answer is asked again that does not fit its format",
          needs=("--format",), where=("--prompt", "--template", "--documents")),
@@ -110,9 +110,9 @@ _BATCH = (
     *_CLOCK,
     *_NOTICES,
     Rule("--seed", "chooses the rows of --sample", needs=("--sample",)),
-    Rule("--documents", "both say what is asked; give one", excludes=("FILE", "--from")),
-    Rule("--from", "both say what is asked; give one", excludes=("FILE",)),
-    Rule("--from-sql", "both say what is asked; give one", excludes=("FILE", "--from", "--documents")),
+    Rule("--documents", "both name the input; give one", excludes=("FILE", "--from")),
+    Rule("--from", "both name the input; give one", excludes=("FILE",)),
+    Rule("--from-sql", "both name the input; give one", excludes=("FILE", "--from", "--documents")),
     Rule("--sql-url", "is the database of --from-sql", needs=("--from-sql",)),
     *_each("--encoding", "--quote", "--delimiter", "--sheet", why="is for a file of rows", excludes=("--from-sql",)),
     *_each("--root", "--exclude", "--long", "--pages-as-images", "--scans", "--extract", "--rows", why="is for documents",

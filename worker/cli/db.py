@@ -35,7 +35,7 @@ def _group() -> None:
 
 @db.command("upgrade")
 def db_upgrade() -> None:
-    """Bring the database to this version's schema. Safe to run by many at once.
+    """Upgrade the schema of the database to this version. Several processes may run it at once.
 
     Example: CARAVAN_DATABASE_URL=postgresql://caravan@db/caravan caravan db upgrade
     """
@@ -52,9 +52,11 @@ def db_upgrade() -> None:
 def db_check(
     json_: AsJson = False,
 ) -> None:
-    """Prove what the database promises, while work goes on: states add up, one result a job, live leases, no orphans.
+    """Check that the data is consistent: counts, one result a job, live leases, no broken references.
 
-    Exit code 1 where a promise is broken. Example: caravan db check
+    It may run while work goes on. Exit code 1 where a check fails.
+
+    Example: caravan db check
     """
     from worker.storage.check import MOST_EXAMPLES, check_database
 
@@ -76,7 +78,7 @@ def db_check(
             typer.echo(f"    … and {one.broken - MOST_EXAMPLES:,} more")
     if broken:
         sys.stdout.flush()
-        say(f"{len(broken)} of {len(checked)} promises are broken")
+        say(f"{len(broken)} of {len(checked)} checks failed")
         raise typer.Exit(1)
 
 
@@ -85,7 +87,7 @@ def db_backup(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace FILE where it exists.")] = False,
 ) -> None:
-    """Save the database while work goes on, and what lies in the spool, into one SQLite file.
+    """Back up the database and the spool into one SQLite file. Work may go on meanwhile.
 
     Example: caravan db backup /backup/caravan-monday.db
     """
@@ -103,7 +105,7 @@ def db_backup(
 def db_compact(
     json_: AsJson = False,
 ) -> None:
-    """Write an SQLite file again without what was pruned from it. Nothing may serve meanwhile.
+    """Rewrite the SQLite file to give pruned space back to the disk. Nothing may serve meanwhile.
 
     Example: caravan db compact
     """
@@ -124,7 +126,7 @@ def db_restore(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="As caravan db backup wrote it.")],
     force: Annotated[bool, typer.Option("--force", help="Replace what the database holds.")] = False,
 ) -> None:
-    """Bring a backup into an empty database of either kind, and check it. Nobody may serve meanwhile.
+    """Restore a backup into an empty SQLite or PostgreSQL database, and check it. Nothing may serve meanwhile.
 
     Example: CARAVAN_HOME=/srv/caravan caravan db restore /backup/caravan-monday.db
     """
@@ -154,7 +156,7 @@ def db_copy(
         ),
     ],
 ) -> None:
-    """Move an embedded installation to a fleet: every row with its id, checked on both sides. Goes on where it stopped.
+    """Copy this SQLite database to PostgreSQL, with all ids, and compare both. An interrupted copy continues.
 
     Example: caravan db copy --to postgresql://caravan:secret@db.internal/caravan
     """
@@ -174,14 +176,14 @@ def _say_checked(checked: "Sequence[Checked]") -> None:
         say(f"{one.promise}: broken {count_of(one.broken, 'time')}, {', '.join(one.places)}")
     if broken:
         raise typer.Exit(1)
-    typer.echo(f"checked: {len(checked)} promises kept")
+    typer.echo(f"all {len(checked)} checks passed")
 
 
 @db.command("retry-spool")
 def db_retry_spool(
     json_: AsJson = False,
 ) -> None:
-    """Store the answers that were set aside on this machine because the database did not take them.
+    """Store answers that this machine set aside because the database refused them.
 
     An answer whose job went on without it, or that still cannot be stored, stays in its file.
 

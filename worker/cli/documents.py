@@ -104,7 +104,7 @@ def from_documents(
     and the command ends. Raises InputRefused.
     """
     if submission.prompt is None:
-        message = "--documents: say what is asked of each: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
+        message = "--documents needs a prompt: --template T.j2 or --prompt 'Sum up: {{ document.text }}'"
         raise InputRefused([Problem(0, "--documents", "no_prompt", message)])
     from worker.cli.render import error_console
     from worker.documents.cache import TextCache

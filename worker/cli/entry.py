@@ -119,12 +119,12 @@ def _say_difference(console: Console, arrived: Receipt) -> None:
         outside = arrived.batch.jobs - len(arrived.only)
         name = f"batch {arrived.batch.id} ({arrived.batch.name})"
         console.print(
-            f"{count_of(outside, f'more of {name} lies', f'more of {name} lie')} outside --limit or --sample, and no host "
-            "is asked for more, nor are more answers written. The same command without it takes all.",
+            f"{count_of(outside, f'more of {name} is', f'more of {name} are')} outside --limit or --sample: they are "
+            "neither asked nor written. The same command without that option takes all.",
         )
         if arrived.outside_running:
             run = count_of(arrived.outside_running, "of them runs", "of them run")
-            console.print(f"{run} already, and the answers are kept.", style="yellow")
+            console.print(f"{run} already; their answers will be stored.", style="yellow")
     if difference is not None:
         console.print(f"batch {arrived.batch.id} ({arrived.batch.name}): {difference}")
         if difference.running:

@@ -87,7 +87,7 @@ def _print(
 ) -> list[HostFinding]:
     """What was found of a host, printed for people unless it is to be JSON."""
     if row.serving:
-        say(f"{row.name} is being served now: what is measured is what is left beside that work")
+        say(f"{row.name} is being served now, so the check measures only what that work leaves")
     if several and not as_json:
         typer.echo(f"{row.name}:")
     shown = []

@@ -57,7 +57,7 @@ def hosts_add(
     if_missing: IfMissing = False,
     json_: AsJson = False,
 ) -> None:
-    """Add a host and look at it at once. A name that is taken is a conflict; caravan hosts set changes a host.
+    """Add a host and connect to it. To change an existing host, use caravan hosts set.
 
     Secrets are named, never given: env:NAME is a variable, file:PATH a file, read where the host is served.
 
@@ -121,7 +121,7 @@ def hosts_set(
     no_window: NoWindow = False,
     json_: AsJson = False,
 ) -> None:
-    """Change what is given of a host and leave the rest. "none" takes a secret, a header (X-Key=none) or a size away.
+    """Change settings of a host and keep the others. "none" removes a secret, a header (X-Key=none) or a size.
 
     Example: caravan hosts set gpu-1 --slots 8 --ca-file none
     """
@@ -159,7 +159,7 @@ def hosts_set(
 
 @hosts.command("list")
 def hosts_list(json_: AsJson = False) -> None:
-    """List the hosts: what they hold, who serves them, when they were last seen.
+    """List the hosts: loaded models, who serves them, and their state.
 
     Example: caravan hosts list --json
     """
@@ -170,7 +170,7 @@ def hosts_list(json_: AsJson = False) -> None:
 
 @hosts.command("ps")
 def hosts_ps(json_: AsJson = False) -> None:
-    """Show what each host has loaded: its size, the part in the GPU, its context window, and until when.
+    """Show the loaded models of each host: size, share in the GPU, context window, and until when.
 
     Asks every host, all at once; of one that does not answer it says what the database knew last.
 
@@ -183,7 +183,7 @@ def hosts_ps(json_: AsJson = False) -> None:
 
 @hosts.command("drain")
 def hosts_drain(name: Name) -> None:
-    """Let a host finish what it runs and take nothing new, until it is resumed.
+    """Start no new jobs on a host; running jobs end by themselves.
 
     Example: caravan hosts drain gpu-1
     """
@@ -194,13 +194,13 @@ def hosts_drain(name: Name) -> None:
         now = db.clock().now()
         db.transact(lambda conn: drain_host(conn, name, now=now))
     typer.echo(
-        f"{name}: takes nothing new, what it runs goes to its end; back with caravan hosts resume {name}"
+        f"{name}: drained; running jobs end, no new ones start. To undo it: caravan hosts resume {name}"
     )
 
 
 @hosts.command("resume")
 def hosts_resume(name: Name) -> None:
-    """Let a drained host take work again.
+    """Let a drained or quarantined host take jobs again.
 
     Example: caravan hosts resume gpu-1
     """
@@ -214,7 +214,7 @@ def hosts_resume(name: Name) -> None:
 
 @hosts.command("remove")
 def hosts_remove(name: Name, yes: Annotated[bool, option("--yes -y", "Do not ask.")] = False) -> None:
-    """Forget a host. Its answers and its history stay; one that is being served is refused.
+    """Remove a host. Its answers and its history stay. A host that a process serves is refused.
 
     Example: caravan hosts remove gpu-1 --yes
     """
@@ -237,7 +237,7 @@ def hosts_history(
     limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
-    """Show what a host loaded and when, the newest first: the duration, reason and result of each load.
+    """List past loads of a host, newest first: time, duration, reason and result.
 
     Example: caravan hosts history gpu-1 --limit 50
     """
@@ -257,7 +257,7 @@ def hosts_check(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Look whether hosts are set up well, by asking each a few short questions; each finding with what to do about it.
+    """Check the set-up of hosts by asking each a few short questions; print a remedy with each problem.
 
     Reach, TLS and access, version, models, whether a proxy holds answers back, how many answers it gives at once,
     whether a model lies partly on the CPU. Exit codes: 0 all well, 3 it serves worse than it could, 4 it cannot serve.
@@ -316,9 +316,9 @@ def _report(settings: "Settings", look: "HostLook", done: str, *, json_: bool) -
             f"{count_of(len(models), 'model')}: {', '.join(models) or 'none'}"
         )
     if done == "added" and start is not None:
-        typer.echo(f"to serve it, start its worker: {start}")
+        typer.echo(f"Start its worker to serve it: {start}")
     elif done == "added":
-        typer.echo("a running caravan up serves it by itself")
+        typer.echo("A running caravan up serves it by itself.")
 
 
 def _print_change(settings: "Settings", name: str, *, added: bool, start: str | None = None) -> None:

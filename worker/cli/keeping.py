@@ -132,11 +132,9 @@ def delete(
     from worker.maintenance.keeping import count_deletable, delete_jobs, give_room_back
 
     if every == bool(batch):
-        raise typer.BadParameter("name batches, or say --all", param_hint="BATCH")
+        raise typer.BadParameter("name batches, or give --all", param_hint="BATCH")
     if every and not (where or custom_id or matching):
-        raise typer.BadParameter(
-            "--all wants --where, --custom-id or --matching beside it", param_hint="--all"
-        )
+        raise typer.BadParameter("--all needs --where, --custom-id or --matching", param_hint="--all")
     with opened(settings_for()) as database:
         named = _named(database, batch)
         pairs = tuple(parse_pair(one) for one in where or ())

@@ -72,8 +72,8 @@ def _print_models(models: Sequence[FleetModel], on_hosts: int) -> None:
                 for digest, known in _by_digest(entry)
             )
             say(
-                f"! {entry.name} is not the same on all hosts: {places}. caravan models pull {entry.name} makes them agree "
-                "where it comes from a registry.",
+                f"! {entry.name} has different weights: {places}. caravan models pull {entry.name} updates all hosts "
+                "if the model is from a registry.",
             )
 
 
@@ -133,7 +133,7 @@ def _ask_one(hosts: Sequence[Any], open_host: Any, model: str) -> tuple[dict[str
             failures.append(f"{host.name}: {error.message}")
         finally:
             gpu.close()
-    raise NoHost(f"no host says anything of {model}: {'; '.join(failures)}")
+    raise NoHost(f"no host can show {model}: {'; '.join(failures)}")
 
 
 def print_operations(operation: int | None, limit: int | None, *, json_: bool) -> None:
@@ -158,7 +158,7 @@ def print_operations(operation: int | None, limit: int | None, *, json_: bool) -
         print_json([model_operation_output(entry) for entry in operations])
         return
     if not operations:
-        typer.echo("nothing was done with models yet")
+        typer.echo("there are no operations on models yet")
     for entry in operations:
         for line in operation_lines(entry, rows):
             typer.echo(line)

@@ -100,7 +100,7 @@ def _known_hosts(database: Database, places: Sequence[str] | None) -> list[Host]
     missing = [host for host in hosts if host.name not in known]
     if missing:
         raise SettingsRefused(
-            f"{missing[0].url} is not a host that was added, and somebody else serves here: caravan hosts add NAME URL first"
+            f"another process serves here and does not know {missing[0].url}; first caravan hosts add NAME URL"
         )
     return hosts
 
@@ -275,14 +275,15 @@ def _finish(operation: ModelOperation, carrying: Carrying, console: Console) -> 
         print_json(model_operation_output(operation))
     elif operation.state == "open":
         typer.echo(
-            f"operation {operation.id} has begun; whoever serves the hosts does it: caravan models operations {operation.id}"
+            f"operation {operation.id} has begun; the process that serves the hosts carries it out: "
+            f"caravan models operations {operation.id}"
         )
     elif not common_options().quiet:
         done = sum(part.state is PartState.DONE for part in operation.parts)
         console.print(f"operation {operation.id}: {done} of {len(operation.parts)} done", highlight=False)
     for model in drifting(operation):
         console.print(
-            f"{model} is not the same on all of these hosts: caravan models list {model} says which differ",
+            f"{model} has different weights on these hosts: caravan models list {model} shows which",
             style="yellow",
             highlight=False,
         )

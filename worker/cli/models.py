@@ -68,7 +68,7 @@ def models_list(
 
 @models.command("show")
 def models_show(model: Model, host: OnHosts = None, json_: AsJson = False) -> None:
-    """Show what a host says of a model.
+    """Show the details of a model.
 
     Parameters, template, system message and license, and the digest on each host.
 
@@ -151,7 +151,7 @@ def models_create(
         str | None, option("--quantize", "F32, F16, Q4_K_S, Q4_K_M or Q8_0.", metavar="TYPE")
     ] = None,
 ) -> None:
-    """Make a model of one that the hosts have.
+    """Create a model from another one that the hosts have.
 
     It has a system message, a template or parameters of its own. Parameters that a host would silently ignore are
     refused. The model in --from must be on the hosts: a host would pull a missing one by itself.
@@ -172,7 +172,7 @@ def models_create(
 @models.command("push")
 @with_groups
 def models_push(carrying: Carrying, model: Model, insecure: Insecure = False) -> None:
-    """Push a model to the registry that its name says.
+    """Push a model to the registry in its name.
 
     It goes from the first host that has it, or from the one that is named.
 
@@ -180,8 +180,8 @@ def models_push(carrying: Carrying, model: Model, insecure: Insecure = False) ->
     """
     if "/" not in model:
         raise SettingsRefused(
-            f"{model!r} says no registry and no account to push to; caravan models cp {model} ACCOUNT/{model} gives it such a "
-            "name first"
+            f"{model!r} names neither a registry nor an account; first caravan models cp {model} "
+            "ACCOUNT/{model}"
         )
     _carry_out(ModelVerb.PUSH, [model], carrying, {"insecure": insecure}, have=True, first=True)
 
@@ -255,12 +255,12 @@ def _carry_out(
 @models.command("operations")
 def models_operations(
     operation: Annotated[
-        int | None, typer.Argument(metavar="OPERATION", help="Model to list. Default: all.")
+        int | None, typer.Argument(metavar="OPERATION", help="Number of one operation. Default: all.")
     ] = None,
     limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
-    """List what is done with models, the newest first.
+    """List the operations on models, the newest first.
 
     Each says how far every host has come, and what it waits for.
 
@@ -275,7 +275,7 @@ def models_operations(
 def models_cancel(
     operation: Annotated[int, typer.Argument(metavar="OPERATION", help="As in caravan models operations.")],
 ) -> None:
-    """Cancel what is left of an operation.
+    """Cancel the rest of an operation.
 
     What a host has pulled so far stays there.
 

@@ -148,9 +148,9 @@ def results(
 ) -> None:
     """Write results as JSON lines, a table, Parquet or a database.
 
-    Those of a batch stand in the order of its input, at any time. --after, --follow, or no batch and no file, give JSON
-    lines in the order in which results came to be seen, each with its number: --after the last number you saw goes on
-    there and misses none.
+    Results of a batch are in the order of its input. With --after or --follow, or without a batch and a file, they are
+    JSON lines in the order in which they were stored, each with its number. --after with the last number that you read
+    continues there and misses none.
 
     Example: caravan results @last -o answers.csv --bom
     """
@@ -321,7 +321,9 @@ def _known_more(more: list[str]) -> None:
 
     for name in more:
         if name not in get_args(More):
-            raise typer.BadParameter(f"{name}: known are {', '.join(get_args(More))}", param_hint="--with")
+            raise typer.BadParameter(
+                f"{name} is unknown; expected one of {', '.join(get_args(More))}", param_hint="--with"
+            )
 
 
 def _as_they_came(options: dict[str, Any], less: "frozenset[str]") -> None:

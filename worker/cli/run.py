@@ -171,7 +171,7 @@ def _worked(place: "Workplace", console: "Console", entry: "Entry", terms: "RunT
     except KeyboardInterrupt:
         if not alone:
             console.print(
-                f"No longer looking on; caravan up goes on with it. caravan cancel {receipt.batch.id} ends it."
+                f"Stopped watching; caravan up continues the batch. To end it: caravan cancel {receipt.batch.id}"
             )
             return 130
         place.stop(console.print)

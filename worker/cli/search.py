@@ -91,7 +91,9 @@ def parse_fields(text: str) -> "list[Field]":
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in FIELDS:
-            raise typer.BadParameter(f"{name}: known are {', '.join(FIELDS)}", param_hint="--in")
+            raise typer.BadParameter(
+                f"{name} is unknown; expected one of {', '.join(FIELDS)}", param_hint="--in"
+            )
     return [field for field in FIELDS if field in names] or list(FIELDS)
 
 

@@ -118,7 +118,7 @@ def _warn_of_a_network_folder(settings: Settings) -> None:
     kind = network_folder(Path(str(database_url(settings.database).database)))
     if kind is not None and not common_options().quiet:
         print(
-            f"warning: the database lies on a network folder ({kind}), where SQLite's write-ahead log cannot work: "
+            f"warning: the database is on a network folder ({kind}), where SQLite's write-ahead log cannot work: "
             "set CARAVAN_HOME to a local disk, or use PostgreSQL",
             file=sys.stderr,
         )

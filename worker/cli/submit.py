@@ -43,7 +43,7 @@ def submit(
     from worker.cli.hosts_at_hand import models_named
     from worker.cli.render import error_console
     from worker.cli.submissions import entry_of
-    from worker.cli.wake import how_to_serve, is_served, wake
+    from worker.cli.wake import is_served, not_served, wake
     from worker.quote.quote import quote_batch
     from worker.storage.counts import batch_progress
 
@@ -85,7 +85,7 @@ def submit(
 
         warn_of_deadline(console, quoted, deadline)
     if not served:
-        console.print(f"Nothing serves it now: start {how_to_serve(settings)}", style="yellow")
+        console.print(not_served(settings), style="yellow")
 
 
 def _models_known(database: "Database", clock: "Clock") -> set[str] | None:

@@ -284,7 +284,7 @@ def _summarise(
             console.print(line, style="yellow")
     reused = sum(row.reused for row in figures)
     if reused:
-        console.print(f"{count_of(reused, 'answer was', 'answers were')} stored before and taken again.")
+        console.print(f"{count_of(reused, 'stored answer was', 'stored answers were')} reused.")
     drift = [line for row in figures for line in drifted(row.model, row.digests)]
     unknown = unproved(sum(row.unproved for row in figures), batch.id)
     for line in (*advice(lasting, batch.id, room), *on_the_way(again, batch.id), *unknown, *drift):

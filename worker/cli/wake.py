@@ -47,6 +47,11 @@ def is_served(settings: "Settings", database: "Database", clock: "Clock") -> boo
         return error.command == "up"
 
 
-def how_to_serve(settings: "Settings") -> str:
-    """What to start where nothing serves."""
-    return "caravan worker --host NAME, with control and beat" if settings.broker_url else "caravan up"
+def not_served(settings: "Settings") -> str:
+    """What to print where ``is_served`` is false. An idle worker of a fleet holds no host, so it cannot be seen."""
+    if not settings.broker_url:
+        return "Nothing serves it now: start caravan up"
+    return (
+        "No worker is at work now. An idle one begins within seconds; if none runs, "
+        "start caravan worker --host NAME, with control and beat"
+    )

@@ -116,7 +116,7 @@ def _prompt(prompt: str | None, template: str | Path | None) -> tuple[str, str |
     if template is None:
         return "prompt", prompt
     if prompt is not None:
-        raise refused("template", "prompt and template both say what is asked; give one", code="conflict")
+        raise refused("template", "prompt and template both set the prompt; give one", code="conflict")
     if isinstance(template, str) and ("{{" in template or "{%" in template):
         return "template", template
     return str(template), read_text(Path(template))

@@ -76,7 +76,7 @@ def _plain(value: Any, kind: Any) -> Any:
         if pa.types.is_map(kind):
             pairs = {str(_plain(key, kind.key_type)): _plain(item, kind.item_type) for key, item in value}
             if len(pairs) < len(value):
-                raise ValueError("a key stands twice in a map, of which an object holds one")
+                raise ValueError("a map has the same key twice, and a JSON object cannot")
             return pairs
         inner = kind.value_type if hasattr(kind, "value_type") else pa.null()
         return [_plain(item, inner) for item in value]

@@ -387,7 +387,7 @@ def _forecast(name: str, values: tuple[Any, ...]) -> None:
 
 def _not_wide(pattern: str) -> None:
     if _WIDE.search(pattern):
-        raise SecurityError("a format with a width of millions, or one told by *")
+        raise SecurityError("a format with a width in the millions, or with a width given by *")
 
 
 def _countable(bits: int) -> None:

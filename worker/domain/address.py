@@ -87,20 +87,22 @@ def _parted(place: str, text: str) -> tuple[str, str | None]:
         host, _, port = place.partition(":")
         if not host or _HOST.fullmatch(host):
             return host.lower(), port or None
-    raise SettingsRefused(f"{_quoted(text)} is no address; {_EXPECTED}")
+    raise SettingsRefused(f"{_quoted(text)} is not a valid address; {_EXPECTED}")
 
 
 def _address_6(host: str, text: str) -> str:
     try:
         return str(ipaddress.IPv6Address(host.replace("%25", "%"))).replace("%", "%25")
     except ValueError:
-        raise SettingsRefused(f"{_quoted(text)} holds no IPv6 address; {_EXPECTED}") from None
+        raise SettingsRefused(f"{_quoted(text)} is not a valid IPv6 address; {_EXPECTED}") from None
 
 
 def _port(port: str, text: str) -> int:
     if port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) < 65536:
         return int(port)
-    raise SettingsRefused(f"{_quoted(text)}: {port[:20]!r} is no port; expected a number from 1 to 65535")
+    raise SettingsRefused(
+        f"{_quoted(text)}: {port[:20]!r} is not a valid port; expected a number from 1 to 65535"
+    )
 
 
 def _quoted(text: str) -> str:

@@ -37,7 +37,7 @@ class Access:
         for name, _ in self.headers:
             if not _HEADER.fullmatch(name):
                 raise SettingsRefused(
-                    "a header is NAME=env:VARIABLE or NAME=file:PATH; that is no header's name"
+                    "a header is NAME=env:VARIABLE or NAME=file:PATH; the name is not a valid header name"
                 )
             if name.lower() in _OURS | taken:
                 raise SettingsRefused(f"the header {name} is set already, and only once")
@@ -82,7 +82,7 @@ def _check_reference(text: str) -> None:
     kind, _, place = text.partition(":")
     if kind not in ("env", "file") or not place or not place.isprintable() or len(place) > 1000:
         raise SettingsRefused(
-            "a secret is named, never given: expected env:NAME (a variable) or file:PATH (a file's content)"
+            "give a reference to the secret instead of the secret itself: env:NAME (a variable) or file:PATH (a file's content)"
         )
 
 
@@ -100,7 +100,7 @@ def memory_bytes(text: str) -> int:
             float(number) * (1024 if binary else 1000) ** ("kmgt".index(unit.lower()) + 1 if unit else 0)
         )
     if not 0 < size < 2**63:
-        raise SettingsRefused(f"--memory: {text[:40]!r} is no size; expected one such as 24GB or 24GiB")
+        raise SettingsRefused(f"--memory: {text[:40]!r} is not a valid size; expected one such as 24GB or 24GiB")
     return size
 
 

@@ -26,7 +26,7 @@ def template_problem(prompt: str, values: Mapping[str, Any], *, line: int) -> Pr
         return Problem(line, "prompt", "template_syntax", error.problems[0].message)
     if "parts" not in template.variables:
         loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
-        return Problem(line, "prompt", "no_variable", f"prompt: does not take the answers; write {loop}")
+        return Problem(line, "prompt", "no_variable", f"prompt: does not use the answers; write {loop}")
     missing = template.missing(["parts", *values])
     return Problem(line, "prompt", "missing_column", missing[0].message) if missing else None
 

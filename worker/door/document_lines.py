@@ -91,7 +91,7 @@ def combine_template(text: str, *, source: str) -> str:
     """A template that takes the answers of parts. Raises InputRefused for one that does not."""
     if "parts" not in prompt_template(text, source=source).variables:
         loop = "{% for part in parts %}{{ part.answer }}{% endfor %}"
-        message = f"{source}: does not take the answers; write {loop}"
+        message = f"{source}: does not use the answers; write {loop}"
         raise InputRefused([Problem(0, "--combine", "no_variable", message)])
     return text
 

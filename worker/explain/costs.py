@@ -122,7 +122,7 @@ def _on_the_cpu(costs: Costs) -> Iterator[str]:
                 yield f"{model.name} runs on the CPU of {host} alone: if it has a GPU, Ollama's log there says why not"
             else:
                 yield (
-                    f"{share:.0%} of {model.name} lies on the CPU of {host}, which slows all of it: a smaller num_ctx, "
+                    f"{share:.0%} of {model.name} is on the CPU of {host}, which slows all of it down: a smaller num_ctx, "
                     f"fewer slots, or a smaller model; caravan hosts check {host} measures it"
                 )
 

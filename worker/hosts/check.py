@@ -116,13 +116,13 @@ def _of_host(
     speaking = [model for model in models if not model.only_embeds]
     if named is None and not speaking:
         yield HostFinding(
-            "ok", "model", "its models make vectors alone: how it answers prompts is not measured"
+            "ok", "model", "it has embedding models only: its answers to prompts are not measured"
         )
         return
     name, why = _chosen(models if named else speaking, loaded, named)
     if name is not None and any(model.name == name and model.only_embeds for model in models):
         yield HostFinding(
-            "bad", "model", f"{name} makes vectors alone: this check asks prompts", "name another model"
+            "bad", "model", f"{name} is an embedding model and answers no prompts", "name another model"
         )
         return
     if name is None:
@@ -168,7 +168,7 @@ def _of_access(host: Host) -> Iterator[HostFinding]:
         yield HostFinding(
             "warn",
             "access",
-            f"{', '.join(named)} goes over the network in clear",
+            f"{', '.join(named)} goes over the network without encryption",
             "use https:// (--ca-file FILE for an authority of your own), or a tunnel: " + _tunnel(host),
         )
     elif named:
@@ -203,7 +203,7 @@ def _away(host: Host, error: HostError) -> HostFinding:
                 "bad",
                 "reach",
                 message,
-                "look at Ollama behind that proxy, and at the address it passes on to",
+                "check Ollama behind that proxy, and the address that the proxy forwards to",
             )
     cause = error.__cause__
     if "not trusted" in message:
@@ -239,12 +239,12 @@ def _chosen(
     names = {model.name for model in models}
     if named is not None:
         name = normalise_model(named)
-        return (name, "as told") if name in names else (None, f"it does not have {name}")
+        return (name, "named by --model") if name in names else (None, f"it does not have {name}")
     for resident in loaded:
         if resident.name in names:
-            return resident.name, "it was loaded"
+            return resident.name, "it was already loaded"
     smallest = min(models, key=lambda model: (model.size, model.name))
-    return smallest.name, "the smallest it has"
+    return smallest.name, "the smallest model of the host"
 
 
 def _key(name: str, loaded: Sequence[LoadedModel], resident: RunnerKey | None) -> RunnerKey:
@@ -348,17 +348,17 @@ def _of_parallel(host: Host, timed: Sequence[Timed]) -> HostFinding:
 def _of_memory(name: str, loaded: Sequence[LoadedModel]) -> HostFinding:
     model = next((model for model in loaded if model.name == name), None)
     if model is None or not model.size:
-        return HostFinding("ok", "gpu", f"{name} is not loaded any more, so where it lay is not known")
+        return HostFinding("ok", "gpu", f"{name} is not loaded any more, so its share in the GPU is unknown")
     if model.size_vram >= model.size:
-        return HostFinding("ok", "gpu", f"{name} lies in the GPU wholly ({model.size / 1e9:.1f} GB)")
+        return HostFinding("ok", "gpu", f"{name} is entirely in the GPU ({model.size / 1e9:.1f} GB)")
     share = 1 - model.size_vram / model.size
     if not model.size_vram:
         words, remedy = (
             f"{name} runs on the CPU alone",
-            "if it has a GPU: Ollama's log says why it is not used",
+            "if the host has a GPU, Ollama's log says why it is not used",
         )
     else:
-        words = f"{share:.0%} of {name} ({model.size / 1e9:.1f} GB) lies on the CPU, which slows all of it"
+        words = f"{share:.0%} of {name} ({model.size / 1e9:.1f} GB) is on the CPU, which slows all of it down"
         remedy = (
             "a smaller num_ctx, fewer slots (each has a window of its own), a smaller model or quantisation"
         )

@@ -89,9 +89,9 @@ def register_new(
         if if_missing:
             return before
         raise Conflict(
-            f"there is a host {host.name!r} already, at {before.url}. "
-            f"caravan hosts set {host.name} changes what is given and keeps the rest; "
-            "--if-missing leaves a host that is there as it is."
+            f"host {host.name!r} exists already, at {before.url}. "
+            f"caravan hosts set {host.name} changes it; "
+            "with --if-missing this command leaves it as it is."
         )
 
     before = database.transact(add)
@@ -141,7 +141,7 @@ def change(
         if changed.ca_file is not None and not (url or before.url).startswith("https:"):
             raise SettingsRefused(
                 f"--ca-file checks the certificate of an https address, and {name} is at {url or before.url}; "
-                "--ca-file none takes it away"
+                "--ca-file none removes it"
             )
         return set_host(
             conn,

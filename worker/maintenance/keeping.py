@@ -166,7 +166,7 @@ def compact(database: Database, *, clock: Clock) -> int:
     database is no file."""
     if room(database) is None:
         raise Conflict(
-            "PostgreSQL keeps its room for what comes; VACUUM FULL gives it back, and locks each table meanwhile"
+            "caravan db compact is for SQLite. PostgreSQL reuses free space; VACUUM FULL returns it, and locks each table"
         )
     with database.read() as conn:
         nobody_serves(conn, now=clock.now())

@@ -48,7 +48,7 @@ def mail_server(url: str) -> MailServer:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise SettingsRefused(f"CARAVAN_SMTP_URL is no URL; {_EXPECTED}") from None
+        raise SettingsRefused(f"CARAVAN_SMTP_URL is not a valid URL; {_EXPECTED}") from None
     if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or parts.fragment:
         raise SettingsRefused(f"CARAVAN_SMTP_URL is not the URL of a mail server; {_EXPECTED}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
@@ -58,10 +58,10 @@ def mail_server(url: str) -> MailServer:
             f"CARAVAN_SMTP_URL: unknown {unknown[0]!r}; known are from, password, starttls, ca_file"
         )
     if options.get("starttls", "always") not in ("always", "never"):
-        raise SettingsRefused("CARAVAN_SMTP_URL: starttls is always (unless told) or never")
+        raise SettingsRefused("CARAVAN_SMTP_URL: starttls must be always (the default) or never")
     secret = options.get("password")
     if secret is not None and not re.match(r"(env|file):.", secret):
-        raise SettingsRefused("CARAVAN_SMTP_URL: password is env:NAME or file:PATH")
+        raise SettingsRefused("CARAVAN_SMTP_URL: password must be env:NAME or file:PATH")
     user = None if parts.username is None else unquote(parts.username)
     password = None if parts.password is None else unquote(parts.password)
     if (password is not None or secret is not None) and not user:
@@ -70,7 +70,7 @@ def mail_server(url: str) -> MailServer:
         user if user is not None and _ADDRESS.fullmatch(user) else f"caravan@{_here()}"
     )
     if not _ADDRESS.fullmatch(sender):
-        raise SettingsRefused("CARAVAN_SMTP_URL: from is no mail address")
+        raise SettingsRefused("CARAVAN_SMTP_URL: from is not a valid mail address")
     tls = parts.scheme == "smtps"
     return MailServer(
         host=parts.hostname,
@@ -94,7 +94,7 @@ def mail_addresses(text: str, place: str = "CARAVAN_MAIL_TO") -> tuple[str, ...]
     addresses = tuple(address.strip() for address in text.split(",") if address.strip())
     for address in addresses:
         if not _ADDRESS.fullmatch(address):
-            raise SettingsRefused(f"{place}: {address[:100]!r} is no mail address; expected NAME@DOMAIN")
+            raise SettingsRefused(f"{place}: {address[:100]!r} is not a valid mail address; expected NAME@DOMAIN")
     return addresses
 
 
@@ -135,7 +135,7 @@ def _converse(server: MailServer, letter: EmailMessage, password: str | None) ->
             if server.starttls:
                 if not client.has_extn("starttls"):
                     raise smtplib.SMTPNotSupportedError(
-                        "it offers no STARTTLS, and nothing is said in the clear; smtps://, or ?starttls=never"
+                        "the server offers no STARTTLS, and Caravan sends nothing unencrypted; use smtps://, or ?starttls=never"
                     )
                 client.starttls(context=context)
                 client.ehlo()

@@ -51,15 +51,15 @@ def webhook_key(secret: str) -> bytes:
     if not secret.startswith(_PREFIX):
         if len(secret) < 16:
             raise SettingsRefused(
-                "the key of a webhook is whsec_ and base64, or a text of 16 characters or more"
+                "the key of a webhook must be whsec_ and base64, or a text of 16 characters or more"
             )
         return secret.encode()
     try:
         key = base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
     except (binascii.Error, ValueError):
-        raise SettingsRefused("the key of a webhook: what stands behind whsec_ is not base64") from None
+        raise SettingsRefused("the key of a webhook: the part after whsec_ is not base64") from None
     if not 16 <= len(key) <= 64:
-        raise SettingsRefused("the key of a webhook has 16 to 64 bytes behind whsec_")
+        raise SettingsRefused("the key of a webhook must have 16 to 64 bytes after whsec_")
     return key
 
 

@@ -80,14 +80,14 @@ def resolved(reference: str) -> str:
     if not value:
         raise SettingsRefused(f"{reference} is empty")
     if not value.isprintable():
-        raise SettingsRefused(f"{reference} holds more than one line, or signs that cannot be printed")
+        raise SettingsRefused(f"{reference} has more than one line, or characters that cannot be printed")
     return value
 
 
 def _for_header(reference: str) -> str:
     value = resolved(reference)
     if not value.isascii():
-        raise SettingsRefused(f"{reference} holds what no header can carry: signs beyond ASCII")
+        raise SettingsRefused(f"{reference} has characters beyond ASCII, which an HTTP header cannot carry")
     return value
 
 
@@ -97,7 +97,7 @@ def _content(reference: str, path: Path) -> str:
             mode = os.fstat(file.fileno()).st_mode
             content = file.read(_MOST_BYTES + 1)
         if len(content) > _MOST_BYTES:
-            raise SettingsRefused(f"{reference} is longer than a secret")
+            raise SettingsRefused(f"{reference} is too long for a secret")
         text = content.decode()
     except OSError as error:
         raise SettingsRefused(f"{reference} cannot be read: {error.strerror}") from None

@@ -47,12 +47,12 @@ def check_addressee(to: Addressee, means: Means) -> None:
         case Channel.MAIL:
             mail_addresses(to.target, "--mail-to")
             if not means.telling.smtp_url:
-                raise SettingsRefused("--mail-to: CARAVAN_SMTP_URL says through which server; it is not set")
+                raise SettingsRefused("--mail-to needs a mail server: set CARAVAN_SMTP_URL")
             mail_server(means.telling.smtp_url)
         case Channel.COMMAND:
             if not means.commands:
                 raise SettingsRefused(
-                    "--notify-command: nobody runs commands on this fleet; CARAVAN_NOTIFY_COMMANDS=true allows it"
+                    "--notify-command: this fleet runs no commands; CARAVAN_NOTIFY_COMMANDS=true allows it"
                 )
 
 

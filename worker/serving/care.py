@@ -218,7 +218,7 @@ class Care:
             self._wait(part, f"waits for {count_of(running, 'running call')} of {model}")
             return
         if not unload_runner(context.gpu, model, host=self._session.host, timings=context.timings):
-            raise HostError(Code.HOST_ERROR, f"somebody else keeps {model} busy")
+            raise HostError(Code.HOST_ERROR, f"another client keeps {model} busy")
         self._drop(model)
         self._keep(replace(part, state=PartState.DONE, error=None, step="success"))
 

@@ -70,7 +70,7 @@ def _compare(conn: Connection, target: Database) -> None:
         lines = differences(conn, copied)
     if lines:
         raise Conflict(
-            f"the copy is not what was copied: {'; '.join(lines)}. Did the home run in between? Copy into a new database"
+            f"the copy differs from the source: {'; '.join(lines)}. Did the home run in between? Copy into a new database"
         )
 
 

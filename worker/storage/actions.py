@@ -217,7 +217,7 @@ def retry_some(
     batch = _batch_of(chosen)
     state = lock_batch(conn, batch)
     if state in (BatchState.RECEIVING, BatchState.REFUSED):
-        raise Conflict(f"batch {batch} is {state}; nothing of it can be tried again")
+        raise Conflict(f"batch {batch} is {state}; none of its jobs can be tried again")
     picked = _pick(conn, chosen.among(retried_states(chosen)), after, limit, until)
     waited = failed_for(conn, [row.id for row in picked])
     rows = [*picked]

@@ -161,9 +161,9 @@ def _at_head(file: Path) -> Iterator[Database]:
             _snapshot(file, copy)
             its_revision = revision(url)
         except sqlite3.DatabaseError as error:
-            raise Conflict(f"{file} is no backup of caravan: {error}") from error
+            raise Conflict(f"{file} is not a backup of Caravan: {error}") from error
         if its_revision is None:
-            raise Conflict(f"{file} is no backup of caravan: it has no schema of caravan")
+            raise Conflict(f"{file} is not a backup of Caravan: it has no schema of Caravan")
         if its_revision > HEAD:
             raise SchemaOutdated(
                 f"{file} is at revision {its_revision}, of a newer version of caravan; this one knows {HEAD}: install the newer"

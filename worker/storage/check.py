@@ -50,7 +50,7 @@ _FINAL = "'succeeded', 'failed', 'cancelled', 'expired'"
 INVARIANTS: Sequence[Invariant] = (
     Invariant(
         "states",
-        "the jobs counted by state are the jobs that are there",
+        "the counts of jobs by state match the stored jobs",
         "jobs",
         "SELECT 'batch ' || batch_id || ', ' || runner_key || ', ' || state || ': ' || sum(n) FROM ("
         "SELECT batch_id, runner_key, priority, state, count(*) AS n FROM jobs "
@@ -72,21 +72,21 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "finished",
-        "a finished batch has no job that is not",
+        "all jobs of a finished batch have ended",
         "batches",
         "SELECT 'job ' || j.id FROM jobs j JOIN batches b ON b.id = j.batch_id "
         "WHERE b.state = 'finished' AND j.finished_at IS NULL",
     ),
     Invariant(
         "answered",
-        "a job that succeeded or failed has its result",
+        "every job that succeeded or failed has a result",
         "jobs",
         "SELECT 'job ' || j.id FROM jobs j LEFT JOIN results r ON r.job_id = j.id "
         "WHERE j.state IN ('succeeded', 'failed') AND r.job_id IS NULL",
     ),
     Invariant(
         "results",
-        "a result belongs to one job that ended so, or is asked again, and a job has no two",
+        "every result belongs to a job in the same state or asked again, and no job has two",
         "results",
         "SELECT 'job ' || r.job_id FROM results r LEFT JOIN jobs j ON j.id = r.job_id "
         "WHERE j.id IS NULL OR j.batch_id <> r.batch_id OR "
@@ -95,7 +95,7 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "numbers",
-        "a result has a number, or waits for one, and no number stands for nothing",
+        "every result has a number or waits for one, and every number has a result",
         "results",
         "SELECT 'job ' || r.job_id FROM results r LEFT JOIN numbered_results n ON n.job_id = r.job_id "
         "LEFT JOIN fresh_results f ON f.job_id = r.job_id WHERE n.job_id IS NULL AND f.job_id IS NULL "
@@ -105,7 +105,7 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "payloads",
-        "what is asked is there for every job that may still be asked",
+        "every job that has not ended has its stored request",
         "payloads",
         f"SELECT 'job ' || j.id FROM jobs j LEFT JOIN payloads p ON p.job_id = j.id "
         f"WHERE p.job_id IS NULL AND j.state NOT IN ({_FINAL}) "
@@ -114,21 +114,21 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "attempts",
-        "an attempt belongs to a job, and none is numbered beyond it",
+        "every attempt belongs to a job, and no number is above that of the job's last attempt",
         "attempts",
         "SELECT 'job ' || a.job_id || ', attempt ' || a.attempt FROM attempts a "
         "LEFT JOIN jobs j ON j.id = a.job_id WHERE j.id IS NULL OR a.attempt > j.attempt",
     ),
     Invariant(
         "leases",
-        "a running job has a lease that is alive, or was two minutes ago",
+        "every running job has a lease that ended less than two minutes ago, or has not ended",
         "jobs",
         "SELECT 'job ' || id || ' on ' || coalesce(host, 'no host') FROM jobs WHERE state = 'running' "
         "AND (lease_token IS NULL OR lease_until < :stale)",
     ),
     Invariant(
         "codes",
-        "whatever failed or is held says so with a code that is known",
+        "every failed or held job has a known error code",
         "results",
         f"SELECT 'job ' || job_id || ': ' || coalesce(error_code, 'none') FROM results WHERE state = 'failed' "
         f"AND coalesce(error_code, '') NOT IN ({_CODES}) "
@@ -137,7 +137,7 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "waiting",
-        "a job that waits for others waits for one that has not ended, or whose end is about to be looked at",
+        "every waiting job waits for a job that has not ended, or whose end is not processed yet",
         "jobs",
         "SELECT 'job ' || j.id FROM jobs j JOIN batches b ON b.id = j.batch_id WHERE j.state = 'waiting' "
         "AND b.sealed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM follows f JOIN jobs p ON p.id = f.parent_id "
@@ -145,20 +145,20 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "pruned",
-        "of a batch whose texts are gone no job is there",
+        "a pruned batch has no jobs",
         "batches",
         "SELECT 'batch ' || b.id FROM batches b WHERE b.pruned_at IS NOT NULL "
         "AND EXISTS (SELECT 1 FROM jobs j WHERE j.batch_id = b.id)",
     ),
     Invariant(
         "charges",
-        "no job was charged for more attempts than it had, or may have",
+        "no job was charged for more attempts than it made or may make",
         "jobs",
         "SELECT 'job ' || id FROM jobs WHERE charged > max_attempts OR charged > attempt",
     ),
     Invariant(
         "documents",
-        "a document of a schedule that counts as answered has its answer",
+        "every document of a schedule that counts as answered has its answer",
         "schedule_documents",
         "SELECT d.custom_id || ', ' || d.model FROM schedule_documents d WHERE d.answered_job IS NOT NULL "
         "AND NOT EXISTS (SELECT 1 FROM schedule_answers a WHERE a.schedule_id = d.schedule_id "
@@ -166,7 +166,7 @@ INVARIANTS: Sequence[Invariant] = (
     ),
     Invariant(
         "firings",
-        "a firing that has ended holds no lease, and one that goes on is of a schedule that is there",
+        "every firing belongs to a schedule, and no ended firing holds a lease",
         "firings",
         "SELECT 'firing ' || f.id FROM firings f LEFT JOIN schedules s ON s.id = f.schedule_id "
         "WHERE s.id IS NULL OR (f.ended_at IS NOT NULL AND f.token IS NOT NULL)",
@@ -190,7 +190,9 @@ def check_database(database: Database, *, now: datetime) -> list[Checked]:
         checks += _of_the_file(conn) if database.dialect == "sqlite" else ()
         revision = conn.scalar(text("SELECT version_num FROM alembic_version"))
         wrong = [] if revision == HEAD else [f"at revision {revision}, not {HEAD}"]
-        checks.append(Checked("schema", "the schema is this version's", 1, len(wrong), wrong))
+        checks.append(
+            Checked("schema", "the schema is that of this version of Caravan", 1, len(wrong), wrong)
+        )
     return checks
 
 
@@ -215,6 +217,8 @@ def _checked(conn: Connection, invariant: Invariant, counts: Mapping[str, int], 
 def _of_the_file(conn: Connection) -> Iterator[Checked]:
     messages = [str(row[0]) for row in conn.execute(text("PRAGMA quick_check(5)"))]
     wrong = [] if messages == ["ok"] else messages
-    yield Checked("file", "the file is whole", 1, len(wrong), wrong[:MOST_EXAMPLES])
+    yield Checked("file", "the file is not damaged", 1, len(wrong), wrong[:MOST_EXAMPLES])
     orphans = [f"{row[0]} row {row[1]} → {row[2]}" for row in conn.execute(text("PRAGMA foreign_key_check"))]
-    yield Checked("references", "what refers to a row finds it", 1, len(orphans), orphans[:MOST_EXAMPLES])
+    yield Checked(
+        "references", "every foreign key refers to an existing row", 1, len(orphans), orphans[:MOST_EXAMPLES]
+    )

@@ -21,7 +21,9 @@ def grant_reader(conn: Connection, name: str, *, password: str | None, timeout_s
     if conn.dialect.name != "postgresql":
         raise SettingsRefused("SQLite has no roles: give the tool a copy, caravan results --to-sqlite FILE")
     if not _NAME.fullmatch(name):
-        raise SettingsRefused(f"{name!r} is no role: expected letters a to z, digits and _ (at most 63)")
+        raise SettingsRefused(
+            f"{name!r} is not a valid name of a role: expected letters a to z, digits and _ (at most 63)"
+        )
     known = conn.scalar(text("SELECT 1 FROM pg_roles WHERE rolname = :name"), {"name": name})
     verb = "ALTER" if known else "CREATE"
     conn.execute(text(f"{verb} ROLE {name} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"))

@@ -161,7 +161,9 @@ def _take_down(conn: Connection) -> tuple[list[_View], list[_View]]:
         names = ", ".join(
             f"{row.name} ({'materialized view' if row.relkind == 'm' else 'with rules'})" for row in lasting
         )
-        raise Conflict(f"built on a report view, and not to be built again without loss: {names}. {_REMEDY}")
+        raise Conflict(
+            f"these depend on a report view and cannot be rebuilt without loss: {names}. {_REMEDY}"
+        )
     ours = [_view(conn, row) for row in rows if row.depth == 0]
     theirs = [_view(conn, row) for row in rows if row.depth]
     try:

@@ -141,7 +141,7 @@ def test_the_command_names_what_is_broken_and_ends_with_1(
     as_json = CliRunner().invoke(app, ["db", "check", "--json"])
 
     assert told.exit_code == as_json.exit_code == 1
-    assert "a job that succeeded or failed has its result" in told.output
+    assert "every job that succeeded or failed has a result" in told.output
     assert "broken 1 time" in told.output
     assert f"job {2**24 + 1}" in told.output
     assert {one["name"] for one in json.loads(as_json.stdout) if one["broken"]} == {"answered", "leases"}

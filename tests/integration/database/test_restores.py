@@ -41,8 +41,8 @@ def of_a_newer_version(file: Path) -> None:
 @pytest.mark.parametrize(
     ("written", "refused", "said"),
     [
-        (garbage, Conflict, "is no backup of caravan"),
-        (of_something_else, Conflict, "is no backup of caravan"),
+        (garbage, Conflict, "is not a backup of Caravan"),
+        (of_something_else, Conflict, "is not a backup of Caravan"),
         (of_a_newer_version, SchemaOutdated, "wrong.db is at revision 9999"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_host_that_is_set_up_well_is_all_right(line: str) -> None:
     assert [finding.what for finding in findings] == [
         *("reach", "models", "model", "streaming", "parallel", "gpu")
     ]
-    assert f"asked {SMALLEST}: the smallest it has, loaded in" in of("model", findings).message
+    assert f"asked {SMALLEST}: the smallest model of the host, loaded in" in of("model", findings).message
     assert "it gives 4 answers at once" in of("parallel", findings).message
 
 
@@ -71,10 +71,10 @@ def test_a_model_that_only_makes_vectors_is_not_asked_a_prompt(line: str) -> Non
         named = found(Host("gpu-1", one.url, 4), model=vectors.name)
     alone, _ = told(settings(line=line, models=(vectors,)))
 
-    assert f"asked {SMALLEST}: the smallest it has" in of("model", mixed).message
+    assert f"asked {SMALLEST}: the smallest model of the host" in of("model", mixed).message
     assert {finding.level for finding in mixed} <= {"ok", "warn"}
     assert of("model", named).level == "bad"
-    assert "makes vectors alone" in of("model", named).message
+    assert "is an embedding model" in of("model", named).message
     assert {finding.level for finding in alone} == {"ok"}
 
 
@@ -108,7 +108,7 @@ def test_a_model_that_is_loaded_is_asked_and_stays_as_it_is() -> None:
 
         findings = found(Host("gpu-1", one.url, 4))
 
-        assert "asked qwen2.5:7b: it was loaded" in of("model", findings).message
+        assert "asked qwen2.5:7b: it was already loaded" in of("model", findings).message
         assert one.state()["loads"] == loads
         assert [model.context_length for model in gpu.loaded()] == [8192]
         gpu.close()
@@ -117,7 +117,7 @@ def test_a_model_that_is_loaded_is_asked_and_stays_as_it_is() -> None:
 def test_the_model_that_was_told_is_asked() -> None:
     findings, _ = told(settings(), slots=4, model="qwen2.5:7B")
 
-    assert "asked qwen2.5:7b: as told" in of("model", findings).message
+    assert "asked qwen2.5:7b: named by --model" in of("model", findings).message
 
 
 def test_a_model_that_is_not_there_is_named() -> None:
@@ -140,7 +140,7 @@ def test_a_model_that_lies_partly_on_the_cpu_is_found() -> None:
 
     finding = of("gpu", findings)
     assert finding.level == "warn"
-    assert "lies on the CPU" in finding.message or "on the CPU alone" in finding.message
+    assert "is on the CPU" in finding.message or "on the CPU alone" in finding.message
 
 
 def test_a_proxy_that_holds_answers_back_is_found() -> None:
@@ -202,7 +202,7 @@ def test_a_secret_in_clear_and_a_file_that_all_can_read_are_found(tmp_path: Path
     exposed, clear, _ = findings(host, open_host=open_host)
 
     assert (exposed.level, exposed.remedy) == ("warn", f"chmod 600 {file}")
-    assert "goes over the network in clear" in clear.message
+    assert "goes over the network without encryption" in clear.message
     assert "ssh -N -L 11434:127.0.0.1:11434 gpu.example" in clear.remedy
 
 

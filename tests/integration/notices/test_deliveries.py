@@ -209,7 +209,7 @@ def test_promised_again_it_is_told_once_and_of_a_batch_that_goes_on_once_more(
     [
         (Addressee(Channel.WEBHOOK, "ftp://h"), "--webhook"),
         (Addressee(Channel.MAIL, "ops@example.org"), "CARAVAN_SMTP_URL"),
-        (Addressee(Channel.MAIL, "nobody"), "no mail address"),
+        (Addressee(Channel.MAIL, "nobody"), "not a valid mail address"),
         (Addressee(Channel.COMMAND, "true"), "CARAVAN_NOTIFY_COMMANDS"),
     ],
 )

@@ -210,5 +210,5 @@ def test_splitting_needs_a_template_that_combines(nights: Nights, said: dict[str
 
 
 def test_a_second_template_has_to_take_the_answers(nights: Nights) -> None:
-    with pytest.raises(InputRefused, match="does not take the answers"):
+    with pytest.raises(InputRefused, match="does not use the answers"):
         split_schedule(nights, combine=str(nights.folder / "summary.j2"))

@@ -59,7 +59,7 @@ def test_every_command_of_the_pages_does_what_it_says(home: Path) -> None:
             said[line] = done.stdout + done.stderr
 
     run, dry, old, by_name, of_customer, everywhere, by_id, by_code, whole = said.values()
-    assert "5 answers were stored before and taken again." in run
+    assert "5 stored answers were reused." in run
     assert (dry, old) == ("nothing to prune\n", "nothing to prune\n")
     assert by_name.startswith("10 jobs of 2 batches pruned")
     assert of_customer == "would delete 1 job of 1 batch\n"

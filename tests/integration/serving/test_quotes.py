@@ -227,7 +227,7 @@ def test_explain_names_what_costs_a_batch_its_time(store: Store) -> None:
     beginnings = [
         "jobs of others come before it: 3 of batch",
         "loading took 50% of the hosts' time (2 loads, 50 s)",
-        "50% of qwen3:8b lies on the CPU of gpu-1",
+        "50% of qwen3:8b is on the CPU of gpu-1",
         "gpu-1 gives 1 answer of qwen3:8b at once, its slots are 2",
         "90% of what qwen3:8b writes is reasoning: --no-think",
     ]

@@ -98,7 +98,7 @@ def test_on_a_fleet_it_is_said_which_worker_to_start(
     done = caravan("hosts", "add", "gpu-1", host.url)
     told = json.loads(caravan("hosts", "add", "gpu-2", host.url, "--json").stdout)
 
-    assert "start its worker: caravan worker --host gpu-1" in done.stdout
+    assert "Start its worker to serve it: caravan worker --host gpu-1" in done.stdout
     assert told["start"] == "caravan worker --host gpu-2"
 
 
@@ -173,7 +173,7 @@ def test_nothing_to_change_and_nobody_to_change_are_said(home: Path) -> None:
 def test_a_host_is_drained_and_resumed(host: RunningHost) -> None:
     caravan("hosts", "add", "gpu-1", host.url)
 
-    assert "takes nothing new" in caravan("hosts", "drain", "gpu-1").stdout
+    assert "no new ones start" in caravan("hosts", "drain", "gpu-1").stdout
     assert listed()[0]["draining"] is True
     assert "draining, idle" in caravan("hosts", "list").stdout
 

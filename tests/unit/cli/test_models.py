@@ -62,9 +62,7 @@ def test_a_name_that_stands_for_different_weights_is_marked_and_says_on_which_ho
     assert "bbbbbbbbbbbb !" in result.stdout
     assert "gpu-1 (loaded), gpu-2" in result.stdout
     assert "40,960" in result.stdout
-    assert (
-        "is not the same on all hosts: aaaaaaaaaaaa on gpu-1, gpu-2; bbbbbbbbbbbb on gpu-3" in result.output
-    )
+    assert "has different weights: aaaaaaaaaaaa on gpu-1, gpu-2; bbbbbbbbbbbb on gpu-3" in result.output
 
 
 @pytest.mark.usefixtures("fleet")
@@ -86,7 +84,7 @@ def test_the_json_has_one_object_for_each_model_with_the_digest_on_each_host() -
 def test_a_database_without_hosts_says_how_to_add_one() -> None:
     assert said_by() == said_by("list") == "no hosts yet: caravan hosts add NAME URL\n"
     assert said_by("--json") == "[]\n"
-    assert said_by("operations") == "nothing was done with models yet\n"
+    assert said_by("operations") == "there are no operations on models yet\n"
 
 
 @pytest.mark.usefixtures("fleet")
@@ -125,7 +123,7 @@ def test_an_operation_says_how_far_each_host_has_come_and_what_it_waits_for() ->
     [
         (["rm", "nope:1b", "--no-wait"], NotFound, "no host has nope:1b (looked at: gpu-1, gpu-2, gpu-3)"),
         (["list", "--host", "gpu-9"], SettingsRefused, "no host 'gpu-9'; the hosts are gpu-1, gpu-2, gpu-3"),
-        (["push", "qwen3:8b"], SettingsRefused, "says no registry and no account"),
+        (["push", "qwen3:8b"], SettingsRefused, "names neither a registry nor an account"),
         (["pull", "two words"], SettingsRefused, "is not the name of a model"),
         (
             ["create", "a:1", "--from", "qwen3:8b", "--param", "num_ctxx=1"],
@@ -137,7 +135,7 @@ def test_an_operation_says_how_far_each_host_has_come_and_what_it_waits_for() ->
         (
             ["pull", "a:1", "--host", "http://127.0.0.1:9", "--no-wait"],
             SettingsRefused,
-            "not a host that was added",
+            "does not know",
         ),
     ],
 )

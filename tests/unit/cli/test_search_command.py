@@ -55,7 +55,7 @@ def test_an_argument_with_spaces_is_a_phrase_and_one_with_a_minus_is_not_wanted(
         (["memory", "--bogus"], "no such option: --bogus"),
         (["!!!"], "'!!!' has no letter and no digit in it\n"),
         (["-memory"], "only words that are not wanted were given\n"),
-        (["memory", "--in", "title"], "title: known are prompt, answer"),
+        (["memory", "--in", "title"], "title is unknown; expected one of prompt, answer"),
     ],
 )
 def test_what_cannot_be_searched_for_is_refused(

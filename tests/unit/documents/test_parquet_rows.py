@@ -124,4 +124,4 @@ def test_a_map_with_a_key_twice_is_refused_by_its_row_and_loses_no_value(tmp_pat
 
     assert good.values == {"pairs": {"a": 1, "b": 2}}
     assert isinstance(bad.problem, Problem)
-    assert (bad.problem.line, "stands twice" in bad.problem.message) == (2, True)
+    assert (bad.problem.line, "the same key twice" in bad.problem.message) == (2, True)

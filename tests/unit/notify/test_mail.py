@@ -112,12 +112,12 @@ def test_a_server_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch)
     [
         ("http://h/", "not the URL of a mail server"),
         ("smtp://", "not the URL of a mail server"),
-        ("smtp://h:x/", "no URL"),
+        ("smtp://h:x/", "not a valid URL"),
         ("smtp://h/?form=a@b", "unknown 'form'"),
         ("smtp://h/?starttls=maybe", "always"),
         ("smtp://u@h/?password=hunter2", "env:NAME or file:PATH"),
         ("smtp://h/?password=env:X", "without a user"),
-        ("smtp://h/?from=nobody", "no mail address"),
+        ("smtp://h/?from=nobody", "not a valid mail address"),
     ],
 )
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str, told: str) -> None:

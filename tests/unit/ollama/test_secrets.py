@@ -56,9 +56,9 @@ def test_no_form_of_a_secret_shows(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (Access(bearer="env:CARAVAN_TEST_NOT_SET"), "env:CARAVAN_TEST_NOT_SET: that variable is not set here"),
         (Access(bearer="file:/nowhere/token"), "file:/nowhere/token cannot be read: No such file"),
-        (Access(bearer="env:CARAVAN_TEST_TWO_LINES"), "env:CARAVAN_TEST_TWO_LINES holds more than one line"),
+        (Access(bearer="env:CARAVAN_TEST_TWO_LINES"), "env:CARAVAN_TEST_TWO_LINES has more than one line"),
         (Access(bearer="env:CARAVAN_TEST_EMPTY"), "env:CARAVAN_TEST_EMPTY is empty"),
-        (Access(bearer="env:CARAVAN_TEST_LETTERS"), "env:CARAVAN_TEST_LETTERS holds what no header can carry"),
+        (Access(bearer="env:CARAVAN_TEST_LETTERS"), "env:CARAVAN_TEST_LETTERS has characters beyond ASCII"),
         (Access(basic_auth="env:CARAVAN_TEST_LETTERS"), "env:CARAVAN_TEST_LETTERS does not hold USER:PASSWORD"),
     ],
     ids=lambda value: "" if isinstance(value, Access) else value,

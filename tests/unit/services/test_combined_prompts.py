@@ -82,7 +82,7 @@ def test_answers_that_are_longer_than_expected_get_a_larger_window_before_anythi
     ("prompt", "told"),
     [
         ("{% for part in parts %}", "prompt line 1"),
-        ("{{ document.name }}", "does not take the answers"),
+        ("{{ document.name }}", "does not use the answers"),
         ("{{ parts }} {{ titel }}", "no column 'titel'"),
     ],
 )

@@ -71,7 +71,7 @@ def test_a_model_that_lies_partly_on_the_cpu_is_said_with_its_share() -> None:
     partly, wholly = what_costs_time(Costs(7, loaded=loaded))
 
     assert partly.startswith(
-        "30% of qwen3:8b lies on the CPU of gpu-1, which slows all of it: a smaller num_ctx"
+        "30% of qwen3:8b is on the CPU of gpu-1, which slows all of it down: a smaller num_ctx"
     )
     assert wholly.startswith("qwen3:8b runs on the CPU of gpu-2 alone")
 

@@ -16,7 +16,7 @@ def schedule_pause(
     name: ScheduleName,
     reason: Annotated[str | None, typer.Option("--reason", help="Reason to show in lists.")] = None,
 ) -> None:
-    """Let a schedule fire no more until it is resumed. What it has begun goes on.
+    """Pause a schedule. A firing that has begun goes on.
 
     Example: caravan schedule pause nightly --reason 'the GPU is away'
     """
@@ -29,7 +29,7 @@ def schedule_pause(
 
 
 def schedule_resume(name: ScheduleName) -> None:
-    """Let a paused schedule fire again at its next time; what it missed stays missed.
+    """Resume a paused schedule from its next time; missed firings are not made up for.
 
     Example: caravan schedule resume nightly
     """
@@ -43,7 +43,7 @@ def schedule_resume(name: ScheduleName) -> None:
 
 
 def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
-    """Forget a schedule, its history, and which documents it has seen. Its batches and their answers stay.
+    """Remove a schedule and its history. Its batches and their answers stay.
 
     Example: caravan schedule remove nightly
     """
@@ -65,9 +65,9 @@ def schedule_remove(name: ScheduleName, yes: Yes = False) -> None:
 
 
 def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
-    """Bring the files of answers in step with the database: write what is missing or differs. Nothing is asked.
+    """Write the answer files that are missing or differ from the database. No model is asked.
 
-    Each firing does so by itself, and so does whatever serves after a retry.
+    Each firing does this by itself, and so does the serving process after a retry.
 
     Example: caravan schedule files nightly
     """
@@ -90,7 +90,7 @@ def schedule_files(name: ScheduleName, json_: AsJson = False) -> None:
         print_json(files_output(written))
     else:
         removed = f", {written.removed:,} of earlier names removed" if written.removed else ""
-        typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} as they were{removed}")
+        typer.echo(f"{name}: {written.files:,} written, {written.unchanged:,} unchanged{removed}")
         for problem in written.problems:
             say(f"  not written: {problem}")
     if written.problems:

@@ -55,7 +55,7 @@ def schedule_list(json_: AsJson = False) -> None:
 
 
 def schedule_show(name: ScheduleName, json_: AsJson = False) -> None:
-    """Show a schedule: what was said, its roots, its next three firings, and the report of the last one.
+    """Show a schedule: its settings, folders, next three firings, and last report.
 
     Example: caravan schedule show nightly
     """
@@ -102,7 +102,7 @@ def schedule_history(
     limit: Newest = None,
     json_: AsJson = False,
 ) -> None:
-    """Show the firings of a schedule, the newest first, one line each: when, and its result.
+    """List the firings of a schedule, newest first: time and result.
 
     Example: caravan schedule history nightly --limit 7
     """

@@ -44,7 +44,7 @@ def schedule_add(
     notices: NoticeOptions,
     action: PutOptions,
 ) -> None:
-    """Put a question to a folder of documents at its times, and print the next one. Relative paths are those of here.
+    """Add a schedule that asks a folder of documents at set times. Paths are relative to this folder.
 
     Example: caravan schedule add nightly --cron '0 2 * * *' --documents 'inbox/**' --template summary.j2 --model qwen3:8b
     """
@@ -116,7 +116,7 @@ def schedule_apply(
     yes: Yes = False,
     json_: AsJson = False,
 ) -> None:
-    """Make the schedules of FILE those of the database, after showing what changes. Paths are relative to FILE.
+    """Add and change schedules as FILE says, after showing the changes. Paths are relative to FILE.
 
     Example: caravan schedule apply schedules.yaml --dry-run
     """
@@ -183,7 +183,7 @@ def _prompt_or_template(prompt: str | None, template: Path | None) -> tuple[str 
     if prompt.startswith("@@"):
         return prompt[1:], None if template is None else str(template)
     if template is not None:
-        raise typer.BadParameter("and --template both say what is asked; give one", param_hint="--prompt")
+        raise typer.BadParameter("and --template both set the prompt; give one", param_hint="--prompt")
     return None, prompt[1:]
 
 
@@ -210,7 +210,7 @@ def _print_schedule(
         say(line)
     if outcome is Put.DIFFERS:
         raise Conflict(
-            f"there is a schedule {schedule.name} already, and this is how it differs: give --replace"
+            f"schedule {schedule.name} exists already with the differences above; --replace overwrites it"
         )
     for warning in warnings:
         say(f"warning: {warning}")
@@ -231,6 +231,6 @@ def _print_plan(plan: list[dict[str, Any]], warnings: list[str], left: list[str]
         for line in step["differences"]:
             typer.echo(f"  {line}", err=to_stderr)
     for name in left:
-        typer.echo(f"{name}: the file names it no more; it stays without --prune", err=to_stderr)
+        typer.echo(f"{name} is no longer in the file and stays; --prune removes it", err=to_stderr)
     for warning in warnings:
         say(f"warning: {warning}")

@@ -46,7 +46,7 @@ def schedule_run(
     ] = None,
     json_: AsJson = False,
 ) -> None:
-    """Fire a schedule now: its documents are read, and what is new or changed is asked. Serves by itself when nothing does.
+    """Fire a schedule now: read its documents, and ask those that are new or changed. Serves hosts where nothing else does.
 
     Exit code: 0; 3 where something failed or is left; 4 where no host can serve.
 
@@ -73,7 +73,9 @@ def run_now(settings: "Settings", name: str, *, wait: bool, as_json: bool, urls:
             if error.command != "up":
                 raise
     if urls:
-        raise typer.BadParameter("others serve here, with the hosts they have", param_hint="--host")
+        raise typer.BadParameter(
+            "another process serves here with its own hosts; leave this out", param_hint="--host"
+        )
     return _by_others(settings, console, name, wait=wait, as_json=as_json)
 
 
@@ -154,7 +156,7 @@ def _own_firing(database: "Database", schedule: "Schedule", clock: "Clock", cons
     if token is not None:
         database.transact(lambda conn: let_firing_go(conn, first.id, token=token))
     if first.tries:
-        console.print(f"Going on with the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC, which has not ended")
+        console.print(f"Continuing the firing of {first.fire_at:%Y-%m-%d %H:%M} UTC, which has not ended")
     with database.read() as conn:
         return get_firing(conn, first.id)
 
@@ -193,7 +195,7 @@ def _by_others(settings: "Settings", console: "Console", name: str, *, wait: boo
                 if look.outlook is Outlook.DONE and look.progress.done == look.progress.total:
                     _until(database, firing.id, clock, lambda _: False, console, seconds=SETTLE_SECONDS)
         except KeyboardInterrupt:
-            console.print(f"No longer looking on; caravan schedule history {name} shows the result.")
+            console.print(f"Stopped watching; caravan schedule history {name} shows the result.")
             return 130
         return _print_result(database, firing.id, clock, code, as_json=as_json)
 
@@ -220,7 +222,7 @@ def _until(
         if not printed and firing.began_at is None and waited > BEGIN_SECONDS:
             printed = True
             why = "an earlier one has not ended" if firing.state == "queued" else "does caravan control run?"
-            console.print(f"Nobody has begun it yet: {why}", style="yellow")
+            console.print(f"No process has begun it yet: {why}", style="yellow")
         time.sleep(LOOK_SECONDS)  # noqa: TID251 - people look at this
 
 

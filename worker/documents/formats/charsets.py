@@ -93,9 +93,7 @@ def decode_page(data: bytes, encoding: str | None, *, xml: bool = False) -> tupl
     if codec is None:
         if _is_utf8(data):
             return clean(data.decode()), "utf-8"
-        raise Refused(
-            "unreadable", f"names its encoding {label[:40]!r}, which nobody knows; say --encoding NAME"
-        )
+        raise Refused("unreadable", f"names the unknown encoding {label[:40]!r}; give --encoding NAME")
     return _strictly(data, codec, f"says that it is {label[:40]}")
 
 

@@ -35,7 +35,9 @@ def read_epub(data: bytes, encoding: str | None) -> Content:
             continue
         name = posixpath.normpath(posixpath.join(folder, unquote(item.get("href", ""))))
         if name in locked:
-            raise Refused("encrypted", "it opens in the reader that it was sold for only")
+            raise Refused(
+                "encrypted", "it is protected by DRM and opens only in the reader that it was sold for"
+            )
         chapter = package.data(name)
         if chapter is None:
             missing.append(name)
