@@ -94,7 +94,9 @@ def mail_addresses(text: str, place: str = "CARAVAN_MAIL_TO") -> tuple[str, ...]
     addresses = tuple(address.strip() for address in text.split(",") if address.strip())
     for address in addresses:
         if not _ADDRESS.fullmatch(address):
-            raise SettingsRefused(f"{place}: {address[:100]!r} is not a valid mail address; expected NAME@DOMAIN")
+            raise SettingsRefused(
+                f"{place}: {address[:100]!r} is not a valid mail address; expected NAME@DOMAIN"
+            )
     return addresses
 
 
