@@ -100,7 +100,9 @@ def memory_bytes(text: str) -> int:
             float(number) * (1024 if binary else 1000) ** ("kmgt".index(unit.lower()) + 1 if unit else 0)
         )
     if not 0 < size < 2**63:
-        raise SettingsRefused(f"--memory: {text[:40]!r} is not a valid size; expected one such as 24GB or 24GiB")
+        raise SettingsRefused(
+            f"--memory: {text[:40]!r} is not a valid size; expected one such as 24GB or 24GiB"
+        )
     return size
 
 
