@@ -92,7 +92,7 @@ def test_after_an_interruption_the_answers_so_far_are_counted_and_a_limit_tries_
     run.interrupt()
     assert run.wait() == 130
     before = requests(hosts)
-    assert f"{before} of 300 are answered" in run.output()
+    assert f"{before} of 300 are done" in run.output()
     assert "caravan results 1 -o" in run.output()
 
     caravan(*command, "--limit", "12", env=environment)

@@ -286,7 +286,8 @@ def _chosen(database: "Database", options: dict[str, Any]) -> "Selection":
         with database.read() as conn:
             batch = None if options["batch"] is None else find_batch(conn, options["batch"]).id
             refuse_unknown_metadata(conn, batch, metadata)
-            refuse_unknown_models(conn, batch, models)
+            if not options["wide"]:  # which has the models of linked batches too
+                refuse_unknown_models(conn, batch, models)
     return Selection(
         states=frozenset(options["state"] or ()) or None,
         codes=frozenset(options["code"] or ()) or None,

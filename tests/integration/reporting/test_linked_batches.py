@@ -193,7 +193,6 @@ def test_results_are_chosen_in_the_order_of_the_input(store: Store, shell: Shell
     assert ids("--where", "new=1") == []
     assert ids("--code", "context_overflow") == ["c2"]
     assert ids("--model", "qwen3:8b", "--since", "2020-01-01", "--until", "2030-01-01") == ["c1", "c2", "c3"]
-    assert ids("--model", "none:1") == []
     shell("results", "--where", "lang=zh", "-o", str(tmp_path / "a.parquet"))
     assert pq.read_table(tmp_path / "a.parquet")["custom_id"].to_pylist() == ["c3"]
 
