@@ -51,7 +51,7 @@ def nearest(word: str, words: Iterable[str]) -> str | None:
 def nearest_option(name: str, options: Iterable[str]) -> str | None:
     """The option that was probably meant: one that begins so, or is written alike. The dashes, which all have, do not count.
 
-    >>> nearest_option("--outp", ["--output", "--out-of"]), nearest_option("--modle", ["--model", "--mode"])
+    >>> nearest_option("--outp", ["--output", "--out-of"]), nearest_option("--modle", ["--model", "--memory"])
     ('--output', '--model')
     >>> nearest_option("--where", ["--sheet"]), nearest_option("--truncate", ["--state"]), nearest_option("-x", ["-o"])
     (None, None, None)

@@ -28,7 +28,7 @@ class Breaker:
         """Calls for these runner keys ended by the host's fault, together: one incident. The host steps back."""
         for runner_key, error in errors:
             if error.code in WEDGED and runner_key:
-                self._history.wedged[runner_key] = error
+                self._history.wedges.runners[runner_key] = error
                 emit(
                     "runner.wedged",
                     host=self._host,
@@ -51,7 +51,7 @@ class Breaker:
         if broken is None:
             return
         self._history.broken += 1
-        self._history.wedges += bool(self._history.wedged)
+        self._history.wedges.incidents += bool(self._history.wedges.runners)
         if self._history.broken >= BROKEN_IN_A_ROW:
             self._history.condemned = (
                 f"{self._history.broken} failures in a row and no answer, last: {broken.message}"
@@ -61,15 +61,15 @@ class Breaker:
         """The slots are dry: unload what fell silent, see it gone. False where the host goes into quarantine instead.
         Raises DatabaseFailure, HostLost."""
         reason = self._history.condemned
-        for runner_key, error in list(self._history.wedged.items()):
+        for runner_key, error in list(self._history.wedges.runners.items()):
             model = self._machine.runner(runner_key).key.model
             left = self._unload(model)
             if left is not None:
                 reason = f"{model} fell silent ({error.message}) and {left}: restart its Ollama"
-            elif self._history.wedges >= WEDGED_IN_A_ROW and reason is None:
-                reason = f"{model} fell silent {self._history.wedges} times in a row, newly loaded too: {error.message}"
+            elif self._history.wedges.incidents >= WEDGED_IN_A_ROW and reason is None:
+                reason = f"{model} fell silent {self._history.wedges.incidents} times in a row, newly loaded too: {error.message}"
             self._machine.drop(runner_key)
-            del self._history.wedged[runner_key]
+            del self._history.wedges.runners[runner_key]
         if reason is None:
             return True
         self._history.condemned = None
@@ -79,7 +79,7 @@ class Breaker:
     @property
     def due(self) -> bool:
         """Something has to be mended as soon as the slots are dry."""
-        return bool(self._history.wedged) or self._history.condemned is not None
+        return bool(self._history.wedges.runners) or self._history.condemned is not None
 
     def add_answer(self, runner_key: str, tokens: int, tokens_per_second: float | None) -> None:
         """The host answered a job. Raises DatabaseFailure, HostLost."""
@@ -111,7 +111,7 @@ class Breaker:
 
     def _quarantine(self, reason: str) -> None:
         self._history.quarantines += 1
-        self._history.broken = self._history.wedges = 0
+        self._history.broken = self._history.wedges.incidents = 0
         pause = quarantine(self._history.quarantines)
         with self._session.write() as conn:
             quarantine_host(conn, self._host, until=self._context.clock.now() + pause, reason=reason)

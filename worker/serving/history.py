@@ -10,6 +10,26 @@ from worker.serving.pace import Paces
 
 
 @mutable_record
+class Wedges:
+    """Runners that fell silent."""
+
+    incidents: int = 0
+    """In a row, in each of which a runner had to be unloaded."""
+    runners: dict[str, HostError] = field(default_factory=dict)
+    """Runner keys to be unloaded when the slots are dry, with the failures that tell."""
+
+
+@mutable_record
+class Refusals:
+    """What the database did not take."""
+
+    lease: str | None = None
+    """Serving token of a pass that has not given its lease back, as where the disk was full when it ended."""
+    reason: DatabaseUnavailable | None = None
+    """Why it took nothing the last time; None since it did."""
+
+
+@mutable_record
 class HostHistory:
     """How fast the host is, how often it failed in a row, and how long its runners were asked to stay.
 
@@ -23,27 +43,19 @@ class HostHistory:
     """On the process's monotonic clock."""
     broken: int = 0
     """Incidents in a row that say that the host does not generate, whatever its other endpoints answer."""
-    wedges: int = 0
-    """Those among them in which its runner fell silent and had to be unloaded."""
+    wedges: Wedges = field(default_factory=Wedges)
     quarantines: int = 0
     """How often in a row it was left alone for that; above 0 it is tried with one job at a time."""
-    wedged: dict[str, HostError] = field(default_factory=dict)
-    """Runner keys that fell silent, to be unloaded when the slots are dry."""
     condemned: str | None = None
     """Why the host goes into quarantine when the slots are dry."""
     speeds: Speeds = field(default_factory=Speeds)
     hints: dict[str, float] = field(default_factory=dict)
     """Runner key → the longest keep_alive, in seconds, that jobs of its run asked for."""
-
-    lease: str | None = None
-    """Serving token of a pass that has not given its lease back, as where the disk was full when it ended."""
-
-    refusal: DatabaseUnavailable | None = None
-    """Why the database took nothing the last time; None since it did."""
+    refusals: Refusals = field(default_factory=Refusals)
 
     def add_refusal(self, error: DatabaseFailure) -> None:
         """The database failed a step of the pass."""
-        self.refusal = error if isinstance(error, DatabaseUnavailable) else None
+        self.refusals.reason = error if isinstance(error, DatabaseUnavailable) else None
 
     def paused(self, now: float) -> bool:
         """Whether the host steps back at ``now``."""
@@ -69,4 +81,4 @@ class HostHistory:
     def add_answer(self, now: float) -> None:
         """The host answered a job, and not one that was sent before it failed."""
         if not self.paused(now):
-            self.failures = self.broken = self.wedges = self.quarantines = 0
+            self.failures = self.broken = self.wedges.incidents = self.quarantines = 0

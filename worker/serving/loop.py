@@ -68,14 +68,14 @@ def serve_host(
         if until is not None and until > now:
             return PassResult(host.name, 0, 0, "in quarantine")
         leased_until = now + timedelta(seconds=context.timings.lease)
-        if history.lease is not None:
-            leave_host(conn, host=host.name, token=history.lease, now=now)
+        if history.refusals.lease is not None:
+            leave_host(conn, host=host.name, token=history.refusals.lease, now=now)
         if not take_host(conn, host=host.name, token=token, now=now, until=leased_until):
             return PassResult(host.name, 0, 0, SERVED_ELSEWHERE)
         if get_host(conn, host.name) != host:
             leave_host(conn, host=host.name, token=token, now=now)
             return PassResult(host.name, 0, 0, CHANGED)
-    history.lease, history.refusal = token, None
+    history.refusals.lease, history.refusals.reason = token, None
     parts = open_parts(context, token, history, outbox or Outbox(database, host.name, clock=clock))
     try:
         reason = _serve(parts)
@@ -262,4 +262,4 @@ def _give_back(parts: Parts) -> None:
     finally:
         with context.database.write() as conn:
             leave_host(conn, host=session.host, token=session.token, now=context.clock.now())
-        parts.history.lease = None
+        parts.history.refusals.lease = None

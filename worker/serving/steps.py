@@ -63,7 +63,7 @@ def find_work(parts: Parts, now: Situation) -> Situation:
         if parts.reuse.look(dry=now.dry):
             return replace(after, moved=True)
         after = _follow(parts, after)
-        parts.history.refusal = None
+        parts.history.refusals.reason = None
         return after
     except DatabaseFailure as error:
         return _without_database(parts, after, error)

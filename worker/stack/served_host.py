@@ -61,7 +61,7 @@ class ServedHost:
     @property
     def refusal(self) -> DatabaseUnavailable | None:
         """Why the database takes no outcomes, or no pass over the host, now."""
-        return self.outbox.refusal or self._history.refusal
+        return self.outbox.refusal or self._history.refusals.reason
 
     def start(self) -> None:
         """Serve it in a thread."""
@@ -100,7 +100,9 @@ class ServedHost:
             try:
                 reason = serve_host(self._context(), history=history, outbox=self.outbox).reason
                 changed = reason == CHANGED and self._reopen()
-                given_back = history.lease is None  # else it looks as if somebody served it, and had the work
+                given_back = (
+                    history.refusals.lease is None
+                )  # else it looks as if somebody served it, and had the work
                 rests = reason == NO_WORK and given_back and self.outbox.is_empty and not self._has_work()
             except DatabaseFailure as error:
                 emit_failure(error, host=name)

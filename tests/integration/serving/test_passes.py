@@ -120,13 +120,13 @@ def test_a_lease_that_could_not_be_given_back_does_not_keep_the_same_process_out
         with monkeypatch.context() as patch:
             patch.setattr("worker.serving.loop.leave_host", full)
             serve(database, clock, host, history=history)
-        assert history.lease is not None
+        assert history.refusals.lease is not None
         other = serve(database, clock, host)
         batch = submit(database, clock, [{"model": MODELS[0], "prompt": "Say 1."}])
         again = serve(database, clock, host, history=history)
 
         assert (other.reason, again.reason) == ("served by another worker", "no work")
-        assert history.lease is None
+        assert history.refusals.lease is None
         assert counts(database, batch) == {JobState.SUCCEEDED: 1}
 
 
@@ -145,10 +145,10 @@ def test_a_database_that_takes_nothing_is_remembered_until_it_takes_something(
         with monkeypatch.context() as patch:
             patch.setattr("worker.serving.steps._follow", refuse)
             serve(database, clock, host, history=history)
-        refusal = history.refusal
+        refusal = history.refusals.reason
         serve(database, clock, host, history=history)
 
-        assert (refusal, history.refusal) == (full, None)
+        assert (refusal, history.refusals.reason) == (full, None)
         assert counts(database, batch) == {JobState.SUCCEEDED: 1}
 
 
