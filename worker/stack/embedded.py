@@ -25,6 +25,7 @@ from worker.hosts.registry import HostLook, keep_look, look_at_all
 from worker.maintenance.cadence import Cadence
 from worker.maintenance.heart import Heart
 from worker.maintenance.hold import hosts_to_wake
+from worker.maintenance.number import number_all
 from worker.maintenance.runner import Runner
 from worker.maintenance.service import Counts, Service
 from worker.maintenance.settle import settle
@@ -257,8 +258,10 @@ class Embedded:
             _log.warning("the stack closes while threads of it still run: %s", ", ".join(alive))
 
     def settle(self) -> None:
-        """End batches whose last jobs ended while the services stopped: nobody else does until something serves again."""
+        """End batches whose last jobs ended while the services stopped, and number their results for readers that go on
+        from a number: nobody else does until something serves again."""
         settle(self.database, self.clock)
+        number_all(self.database)
 
     def ask_to_stop(self) -> None:
         """Running calls may end; nothing new starts."""

@@ -6,6 +6,7 @@ from typing import Any
 import pandas
 import pytest
 from pydantic import BaseModel
+from sqlalchemy import text
 
 import simulator
 from caravan import Caravan, InputRefused, NoHost
@@ -55,6 +56,15 @@ def test_a_table_becomes_jobs_and_results_a_table(host: simulator.RunningHost, t
     assert list(found["state"]) == ["succeeded", "succeeded"]
     assert found["stars"].dropna().to_list() == [5.0]
     assert heard[-1] == 2
+
+
+def test_a_run_leaves_no_result_without_its_number(host: simulator.RunningHost, tmp_path: Path) -> None:
+    with Caravan(home=tmp_path) as caravan:
+        caravan.run([{"prompt": f"Say {n}."} for n in range(9)], hosts=[host.url], model=MODEL)
+        with caravan.database.read() as conn:
+            numbers = conn.execute(text("SELECT number FROM report_numbers")).scalars().all()
+
+    assert len(numbers) == 9
 
 
 def test_a_dataframe_of_results_is_the_table_of_parquet(host: simulator.RunningHost, tmp_path: Path) -> None:
