@@ -3,9 +3,10 @@
 import json
 import sys
 import uuid
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -215,10 +216,12 @@ def _wait(place: "Workplace", receipt: "Receipt", printer: "_Printer") -> None:
     from worker.policy.outlook import Outlook
     from worker.stack.main_job import work
 
-    with closing(work(place, receipt, wait_hosts=WAIT_HOSTS, poll=POLL)) as looks:
+    with (
+        closing(work(place, receipt, wait_hosts=WAIT_HOSTS, poll=POLL)) as looks,
+        _draft(place, receipt.batch.id) as draft,
+    ):
         for look in looks:
-            if place.stack is not None:
-                printer.show(_partial(place.stack))
+            printer.show(draft())
             printer.show_waiting(look.reasons)
     if look.outlook is Outlook.NO_HOST:
         batch = receipt.batch.id
@@ -226,6 +229,27 @@ def _wait(place: "Workplace", receipt: "Receipt", printer: "_Printer") -> None:
             f"no host can answer: {'; '.join(look.reasons)}. The question is kept as batch {batch}: "
             f"caravan up answers it once a host is back, caravan cancel {batch} drops it"
         )
+
+
+@contextmanager
+def _draft(place: "Workplace", batch_id: int) -> Iterator[Callable[[], str]]:
+    """Reads what the host has written so far, here or by way of the database. Raises DatabaseFailure."""
+    from worker.storage.drafts import ask_for_draft, end_draft, read_draft
+
+    if place.stack is not None:
+        yield partial(_partial, place.stack)
+        return
+
+    def read() -> str:
+        with place.database.read() as conn:
+            return read_draft(conn, batch_id)
+
+    place.database.transact(partial(ask_for_draft, batch_id=batch_id))
+    try:
+        yield read
+    finally:
+        with suppress(DatabaseFailure):
+            place.database.transact(partial(end_draft, batch_id=batch_id))
 
 
 def _partial(stack: "Embedded") -> str:

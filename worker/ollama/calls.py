@@ -4,12 +4,16 @@ import contextlib
 import http.client
 import socket
 import threading
+from typing import TYPE_CHECKING, Any
 
 from worker.clock import Clock
 from worker.domain.numbers import count_of
 from worker.errors import Code
 from worker.ollama.limits import Patience
 from worker.records import record
+
+if TYPE_CHECKING:
+    from worker.replies.stream import Reader
 
 _TAIL_SECONDS = 1.0
 """How long the end of a body may take after the last record; the connection is given up then, the reply is not."""
@@ -38,6 +42,8 @@ class Call:
         self.pace_mark: tuple[float, int] | None = None
         """When the pace was last found good, and the chunks that had come by then."""
         self.verdict: Verdict | None = None
+        self.reader: Reader[Any] | None = None
+        """What reads the reply; its ``partial`` is the text so far."""
         self.response: http.client.HTTPResponse | None = None
         """The one that comes in. Closed by urllib3 with its own, but not where the headers made none."""
         self._lock = threading.Lock()

@@ -123,7 +123,7 @@ class OllamaHost:
             self._suspects.leave(call)
 
     def _work(self, path: str, data: bytes, reader: Reader[T], call: Call) -> T:
-        self._readers[id(reader)] = reader
+        self._readers[id(reader)] = call.reader = reader
         try:
             return self._read(path, data, reader, call, self._to_work)
         except HostError as error:

@@ -1,4 +1,5 @@
-"""Keeps a worker's leases alive while its host generates, and passes cancel flags on to the running calls."""
+"""Keeps a worker's leases alive while its host generates, passes cancel flags on to the running calls, and what was written
+so far on to who waits for it in another process."""
 
 import threading
 from contextlib import suppress
@@ -9,9 +10,15 @@ from worker.observability.events import emit_failure
 from worker.serving.claims import Claims
 from worker.serving.session import HostSession
 from worker.serving.slots import Slots
+from worker.storage.drafts import wanted_drafts, write_drafts
 from worker.storage.engine import Connection
 from worker.storage.hosts import get_host
 from worker.storage.leases import Renewed, cancel_requested, mark_in_slot, renew, renew_host
+
+TURN_SECONDS = 0.5
+"""Between two looks whether an interactive job runs."""
+DRAFT_SECONDS = 0.2
+"""Between two writings of what the host has written to one."""
 
 
 class Heartbeat:
@@ -24,6 +31,8 @@ class Heartbeat:
         self._session, self._slots, self._claims = session, slots, claims
         self._marked: frozenset[int] = frozenset()
         """Running jobs whose rows say that a host is working on them."""
+        self._drafts: dict[int, str] = {}
+        """As they were written last."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._beat, name=f"{session.host}-heartbeat", daemon=True)
 
@@ -38,9 +47,14 @@ class Heartbeat:
     def _beat(self) -> None:
         clock, timings = self._session.context.clock, self._session.context.timings
         renewed_at = clock.monotonic()
-        pause = min(timings.cancel_poll, timings.renew)
-        while not self._stop.wait(pause):
+        pause, rested = min(timings.cancel_poll, timings.renew), 0.0
+        while not self._stop.wait(turn := min(pause, DRAFT_SECONDS if self._drafts else TURN_SECONDS)):
+            rested += turn
             try:
+                self._pass_drafts_on()
+                if rested < pause:
+                    continue
+                rested = 0.0
                 if clock.monotonic() - renewed_at >= timings.renew:
                     self._renew()
                     renewed_at = clock.monotonic()
@@ -51,6 +65,19 @@ class Heartbeat:
             except Exception as error:  # else the leases would run out, and nobody would know why
                 self._session.failure = error
                 return
+
+    def _pass_drafts_on(self) -> None:
+        drafts = self._slots.drafts
+        changed = {job: draft for job, draft in drafts.items() if draft != self._drafts.get(job)}
+        self._drafts = drafts
+        if not changed:
+            return
+        database = self._session.context.database
+        with database.read() as conn:
+            wanted = wanted_drafts(conn, changed)
+        if wanted:
+            with database.write() as conn:
+                write_drafts(conn, {job: changed[job] for job in wanted})
 
     def _look(self) -> None:
         """See which jobs are to be cancelled, and whether the host's row is still the one that this pass began with."""

@@ -189,6 +189,17 @@ class Slots:
             return frozenset(job.id for started in self._queue.running for job in started.jobs)
 
     @property
+    def drafts(self) -> dict[int, str]:
+        """Interactive job → what its host has written so far. May be read from any thread."""
+        with self._changed:
+            calls = {
+                started.jobs[0].id: started.call.reader
+                for started in self._queue.running
+                if started.jobs[0].priority == Priority.INTERACTIVE and len(started.jobs) == 1
+            }
+        return {job: reader.partial for job, reader in calls.items() if reader is not None}
+
+    @property
     def in_flight(self) -> Counter[str]:
         """Runner key → its jobs that are asked, or wait for a slot."""
         with self._changed:

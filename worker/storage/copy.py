@@ -14,11 +14,11 @@ from sqlalchemy.engine import Connection
 from worker.domain.numbers import count_of
 from worker.errors import Conflict
 from worker.storage.engine import Database
-from worker.storage.tables import all_tables, fleet, hosts, jobs, pulses, results
+from worker.storage.tables import all_tables, drafts, fleet, hosts, jobs, pulses, results
 
 CHUNK = 2000
-_SKIP = frozenset({fleet.name, pulses.name})
-"""The row of ``fleet`` is in every database; who was alive is not what is moved."""
+_SKIP = frozenset({fleet.name, pulses.name, drafts.name})
+"""The row of ``fleet`` is in every database; who was alive, and who was looking on, is not what is moved."""
 
 Progress = Callable[[str, int], None]
 """A table, and how many rows of it were copied so far."""

@@ -16,7 +16,7 @@ from worker.storage.failures import safe_url
 from worker.storage.tables import FIRST_ROWS, with_dialect_options
 from worker.storage.view_upkeep import create_views, renew_views, run_statements, views_are_current
 
-HEAD = "0035"
+HEAD = "0036"
 """The newest revision; a test compares it with the scripts. Alembic costs a quarter of a second to import, and is
 needed only where there is something to upgrade."""
 

@@ -575,6 +575,13 @@ CREATE TABLE follows (
 
 CREATE INDEX ix_follows_parent_id ON follows (parent_id);
 
+CREATE TABLE drafts (
+	job_id BIGINT NOT NULL,
+	text TEXT NOT NULL,
+	CONSTRAINT pk_drafts PRIMARY KEY (job_id),
+	CONSTRAINT fk_drafts_job_id FOREIGN KEY(job_id) REFERENCES jobs (id) ON DELETE CASCADE
+);
+
 CREATE TABLE attempts (
 	job_id BIGINT NOT NULL,
 	attempt INTEGER NOT NULL,

@@ -190,6 +190,16 @@ follows = Table(
 """Which job waits for which. ``release``: it is asked although its parent has no answer. ``combines``: the parent is a
 part, whose answer is for that job's prompt alone. A parent may be pruned before."""
 
+drafts = Table(
+    "drafts",
+    metadata,
+    Column(
+        "job_id", BigInteger, ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("text", Text, nullable=False),
+)
+"""What a host has written so far to a job, where somebody waits for it in another process."""
+
 attempts = Table(
     "attempts",
     metadata,
