@@ -10,7 +10,7 @@ from worker.observability.events import emit_failure
 from worker.serving.claims import Claims
 from worker.serving.session import HostSession
 from worker.serving.slots import Slots
-from worker.storage.drafts import wanted_drafts, write_drafts
+from worker.storage.drafts import drafts_to_write, write_drafts
 from worker.storage.engine import Connection
 from worker.storage.hosts import get_host
 from worker.storage.leases import Renewed, cancel_requested, mark_in_slot, renew, renew_host
@@ -74,10 +74,10 @@ class Heartbeat:
             return
         database = self._session.context.database
         with database.read() as conn:
-            wanted = wanted_drafts(conn, changed)
-        if wanted:
+            due = drafts_to_write(conn, changed)
+        if due:
             with database.write() as conn:
-                write_drafts(conn, {job: changed[job] for job in wanted})
+                write_drafts(conn, {job: changed[job] for job in due})
 
     def _look(self) -> None:
         """See which jobs are to be cancelled, and whether the host's row is still the one that this pass began with."""

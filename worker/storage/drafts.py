@@ -17,9 +17,7 @@ _ASK = text(
 )
 _READ = text("SELECT d.text FROM drafts d JOIN jobs j ON j.id = d.job_id WHERE j.batch_id = :batch LIMIT 1")
 _END = text("DELETE FROM drafts WHERE job_id IN (SELECT id FROM jobs WHERE batch_id = :batch)")
-_WANTED = text("SELECT job_id FROM drafts WHERE job_id IN :jobs").bindparams(
-    bindparam("jobs", expanding=True)
-)
+_DUE = text("SELECT job_id FROM drafts WHERE job_id IN :jobs").bindparams(bindparam("jobs", expanding=True))
 _WRITE = text("UPDATE drafts SET text = :text WHERE job_id = :job")
 
 
@@ -39,9 +37,9 @@ def end_draft(conn: Connection, batch_id: int) -> None:
     conn.execute(_END, {"batch": batch_id})
 
 
-def wanted_drafts(conn: Connection, job_ids: Collection[int]) -> frozenset[int]:
+def drafts_to_write(conn: Connection, job_ids: Collection[int]) -> frozenset[int]:
     """Those of the jobs at which somebody looks."""
-    return frozenset(conn.scalars(_WANTED, {"jobs": sorted(job_ids)}))
+    return frozenset(conn.scalars(_DUE, {"jobs": sorted(job_ids)}))
 
 
 def write_drafts(conn: Connection, drafts: Mapping[int, str]) -> None:
