@@ -13,6 +13,7 @@ from worker.errors import Code
 from worker.maintenance.number import number_all
 from worker.storage.actions import retry_some
 from worker.storage.engine import Database
+from worker.storage.hosts import set_host
 from worker.storage.rollups import fresh_job_ids, number_jobs
 from worker.storage.tables import numbered_results
 
@@ -89,6 +90,8 @@ def test_a_result_that_is_asked_anew_gets_a_new_number(store: Store) -> None:
 
 
 def test_what_was_spent_is_added_up_per_batch_model_day_host_and_hour(store: Store) -> None:
+    with store.database.write() as conn:
+        set_host(conn, "gpu-1", slots=2)
     store.now = datetime(2026, 11, 23, 2, 0, 1, tzinfo=UTC)
     batch = store.submit(new_job(1), new_job(2), new_job(3))
     one, two, three = store.claim()

@@ -75,4 +75,4 @@ def test_weights_that_change_while_a_firing_goes_on_are_told(nights: Nights, of:
 
     assert report["models"][MODEL]["digests"] == ["sha256:one"], "as it was when the firing began"
     assert report["models"][MODEL]["strays"] == 2
-    assert f"2 answers of {MODEL} are of weights that came while the firing went on" in letter(report)
+    assert f"2 answers of {MODEL} came from weights that changed while the firing went on" in letter(report)
