@@ -103,7 +103,7 @@ class RunOutput(BatchOutput):
 
     answers: AnswerCountsOutput = Field(description="Answers that somebody should look at.")
     seconds: float = Field(description="Seconds that the run took.")
-    loads: int = Field(description="Number of model loads since the batch was submitted.")
+    loads: int = Field(description="Number of model loads while this command worked on the batch.")
     load_seconds: float = Field(description="Seconds that these loads took.")
     ended: str = Field(description="Why the run ended.")
     reasons: list[str] = Field(description="Why the rest of the jobs does not move.")

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, nullcontext, suppress
 from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,7 +223,7 @@ def _print_json(view: RunView, look: Look) -> None:
 
     progress = look.progress
     with view.place.database.read() as conn:
-        loads, load_seconds = loads_since(conn, progress.batch.created_at)
+        loads, load_seconds = loads_since(conn, _since(view))
         flaws = answer_counts(conn, progress.batch.id)
     print_json(
         RunOutput(
@@ -236,6 +237,11 @@ def _print_json(view: RunView, look: Look) -> None:
             database=masked(view.place.settings.database),
         )
     )
+
+
+def _since(view: RunView) -> datetime:
+    """From when loads are those of this command: others may have worked on the batch before, and on others since."""
+    return max(view.receipt.batch.created_at, view.place.began_at)
 
 
 def _first_come(conn: Connection, batch: Batch, hosts: int, loads: int) -> str:
@@ -264,8 +270,10 @@ def _summarise(
         flaws, failed = answer_counts(conn, batch.id), any(row.failed for row in figures)
         room = room_needed(conn, batch.id) if flaws or failed else Room()
         lasting, again = stored_flaws(conn, batch.id) if flaws else (flaws, flaws)
-        loads, load_seconds = loads_since(conn, batch.created_at)
-        naive = _first_come(conn, batch, len(view.place.hosts), loads)
+        since = _since(view)
+        loads, load_seconds = loads_since(conn, since)
+        whole = since == batch.created_at
+        naive = _first_come(conn, batch, len(view.place.hosts), loads) if whole else ""
         failures = failures_by_code(conn, batch.id) if failed else {}
         held = held_reasons(conn, batch.id) if look.progress.counts.get(JobState.HELD) else []
         messages = {code: first_failure(conn, batch.id, code) or "" for code in failures}
