@@ -123,7 +123,10 @@ def serve(hosts: Sequence[HostSettings]) -> None:
     with running(*hosts) as listening:
         for host in listening:
             print(f"{host.name} {host.url}", flush=True)
-        threading.Event().wait()
+        while not threading.Event().wait(
+            0.25
+        ):  # in slices: else a signal that comes as it begins is never seen
+            pass
 
 
 async def _started(settings: HostSettings, loop: asyncio.AbstractEventLoop, registry: Disk | None) -> Host:

@@ -1,13 +1,15 @@
 """``caravan up``: the whole of Caravan on one machine, until it is stopped."""
 
 import signal
-import threading
 from typing import Annotated
 
 import typer
 
 from worker.cli.settings import settings_for
 from worker.cli.signals import ENDING, on_signals
+
+LOOK_SECONDS = 0.25
+"""Between two looks whether a signal came."""
 
 
 def up(
@@ -36,8 +38,8 @@ def up(
     settings = settings_for()
     configure(settings.log_level, style=settings.log_style, repeats=settings.log_level == "debug")
     console = error_console()
-    stopped = threading.Event()
-    on_signals((signal.SIGINT, *ENDING), lambda *_: stopped.set())
+    received: list[int] = []
+    on_signals((signal.SIGINT, *ENDING), lambda number, _: received.append(number))
     with embedded(settings, command="up") as stack:
         stack.watch_health()
         if host:
@@ -55,8 +57,12 @@ def up(
             f"home {settings.home}. Ctrl-C stops: running calls may end.",
         )
         stack.serve(hosts, follow=lambda report: report.kept)
-        stopped.wait()
+        # in slices: a signal that comes as a wait begins is seen when the wait ends
+        while not received and not stack.stop.wait(LOOK_SECONDS):
+            pass
         console.print("Stopping: running calls may end; stop again to cut them.")
-        on_signals((signal.SIGINT, *ENDING), lambda *_: stack.abort())
         stack.ask_to_stop()
+        on_signals((signal.SIGINT, *ENDING), lambda *_: stack.abort())
+        if len(received) > 1:
+            stack.abort()
         stack.join(settings.stop_grace_seconds)

@@ -111,18 +111,19 @@ def _run_health(settings: Settings) -> int:
 
     A process of its own, without Celery: a dead broker, or a beat that sends nothing, must not silence it.
     """
+    received: list[int] = []
     stop, parent = threading.Event(), os.getppid()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda *_: stop.set())
-
-    def end_with_parent() -> None:
-        while not stop.wait(1.0):
-            if os.getppid() != parent:
-                stop.set()
-
-    threading.Thread(target=end_with_parent, name="parent", daemon=True).start()
-    _watch_of(settings).run(stop)
-    return 0
+        signal.signal(number, lambda number, _: received.append(number))
+    thread = threading.Thread(target=_watch_of(settings).run, args=(stop,), name="watch", daemon=True)
+    thread.start()
+    # in slices, and the handler sets no event: it could meet a wait that holds the event's lock
+    while not received and os.getppid() == parent and thread.is_alive():
+        stop.wait(0.5)
+    failed = not thread.is_alive()
+    stop.set()
+    thread.join(timeout=10)
+    return int(failed)
 
 
 def _work(settings: Settings, name: str, queues: Sequence[str], *, concurrency: int) -> int:

@@ -241,7 +241,8 @@ class Embedded:
         """Wait for all threads, up to ``timeout`` seconds together."""
         until = time.monotonic() + timeout
         for thread in self.threads:
-            thread.join(max(0.0, until - time.monotonic()))
+            while thread.is_alive() and (left := until - time.monotonic()) > 0:
+                thread.join(min(left, 0.5))  # in slices, so that a second Ctrl-C is seen in any case
 
     def end(self) -> None:
         """Stop every thread: running calls may end within the grace, then they are cut. A thread that goes on all the
